@@ -1,0 +1,126 @@
+"""Exercises that answer at once: PASS, NOT YET with the likely mistake, or NOT ATTEMPTED.
+
+A check is a function of the student's answer. It calls `expect` for each thing that must hold; the decorator
+`exercise` turns it into the line that is printed, and hands back the function that the notebook goes on with:
+the student's own, or the package's reference where the answer is missing or wrong, so that "Run all" completes.
+"""
+
+import functools
+import os
+
+import torch
+
+
+class _Todo:
+    """What the stub of an exercise returns until a student writes it."""
+
+    def __repr__(self):
+        return "TODO"
+
+
+TODO = _Todo()
+
+
+class NotAttempted(Exception):
+    """The answer is still the stub."""
+
+
+class NotYet(Exception):
+    """The answer is wrong; the message is the measured value, the tolerance and the likely mistake."""
+
+
+def expect(what, value, wanted, tolerance=1e-6, hint=""):
+    """Demand that |value - wanted| <= tolerance * max(1, |wanted|) everywhere.
+
+    Arguments:
+        what: the quantity in words, as the student reads it.
+        value, wanted: numbers, arrays or tensors of the same shape.
+        hint: the likely mistake, or a function (value, wanted) -> str that tells them apart.
+    Raises:
+        NotYet: with the worst value, what was wanted, the tolerance and the hint.
+    Example:
+        >>> expect("the mass of the Z", 91.2, 91.1876, tolerance=1e-3)
+    """
+    if value is TODO:
+        raise NotAttempted
+    try:
+        value = torch.as_tensor(value).detach().to("cpu", torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise NotYet(f"{what} should be numbers, yours is a {type(value).__name__}. {_text(hint, value, wanted)}") from None
+    wanted = torch.as_tensor(wanted).detach().to("cpu", torch.float64)
+    if value.shape != wanted.shape:
+        shapes = f"{tuple(value.shape)}, expected {tuple(wanted.shape)}"
+        raise NotYet(f"{what} has the shape {shapes}. {_text(hint, value, wanted)}")
+    error = (value - wanted).abs() / wanted.abs().clamp(min=1)
+    error = torch.where(torch.isfinite(error), error, torch.inf)
+    if error.numel() and error.max() > tolerance:
+        worst = error.argmax()
+        numbers = f"yours {value.flatten()[worst]:.6g}, expected {wanted.flatten()[worst]:.6g}"
+        raise NotYet(f"{what}: {numbers} (tolerance {tolerance:g}). {_text(hint, value, wanted)}")
+
+
+def _text(hint, value, wanted):
+    return hint(value, wanted) if callable(hint) else hint
+
+
+def exercise(reference):
+    """Make a check of an exercise out of a function that calls `expect` on the student's answer.
+
+    Arguments:
+        reference: the package's own answer, which the notebook goes on with where the student's is missing or wrong.
+    Example:
+        >>> @exercise(reference=lambda x: x**2)
+        ... def square(answer):
+        ...     expect("the square of 3", answer(3.0), 9.0, hint="Did you double instead of squaring?")
+        ...     return "3 squared is 9"
+        >>> f = square(lambda x: x * x)
+        PASS  square: 3 squared is 9
+        >>> f = square(lambda x: TODO)
+        NOT ATTEMPTED  square: the notebook goes on with the package's own version
+        >>> f = square(lambda x: 2 * x)     # doctest: +ELLIPSIS
+        NOT YET  square: the square of 3: yours 6, expected 9 ... Did you double instead of squaring? ...
+    """
+
+    def decorate(check):
+        @functools.wraps(check)
+        def checked(answer):
+            try:
+                if answer is TODO:
+                    raise NotAttempted
+                message = check(_watch(answer) if callable(answer) else answer)
+            except NotAttempted:
+                print(f"NOT ATTEMPTED  {check.__name__}: the notebook goes on with the package's own version")
+                return reference
+            except NotYet as problem:
+                text = f"{check.__name__}: {str(problem).strip()}"
+                print(f"NOT YET  {text} The notebook goes on with the package's own version.")
+                if os.environ.get("LHCML_STRICT") == "1":
+                    raise
+                return reference
+            print(f"PASS  {check.__name__}: {message}" if message else f"PASS  {check.__name__}")
+            return answer
+
+        checked.reference = reference
+        return checked
+
+    return decorate
+
+
+def _watch(answer):
+    """Wrap a student's function: the stub's TODO and any exception inside become the exercise's own words."""
+
+    @functools.wraps(answer)
+    def watched(*args, **kwargs):
+        try:
+            result = answer(*args, **kwargs)
+        except (NotYet, NotAttempted):
+            raise
+        except Exception as problem:
+            raise NotYet(f"your function raised {type(problem).__name__}: {problem}.") from problem
+        if result is TODO or (isinstance(result, tuple) and any(part is TODO for part in result)):
+            raise NotAttempted
+        if result is None:
+            raise NotYet("your function returned nothing; is the `return` missing?")
+        return result
+
+    return watched
