@@ -12,6 +12,7 @@ import json
 import os
 import random
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -75,7 +76,7 @@ def seed_everything(seed: int) -> None:
     import torch
 
     random.seed(seed)
-    np.random.seed(seed % 2**32)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - for libraries that draw from it
     torch.manual_seed(seed)
 
 
@@ -122,7 +123,7 @@ def parameters(seed: int = 1, **defaults) -> Parameters:
         ValueError: a parameter from outside that this notebook does not have, or of the wrong type.
     Example:
         >>> p = parameters(n_train=1000, coordinates="mass", seed=3)    # doctest: +ELLIPSIS
-        scale ... seed 3 ...
+        scale ..., n_train 1000, coordinates mass, seed 3
         >>> p.n_train, p.coordinates
         (1000, 'mass')
     """
@@ -138,11 +139,13 @@ def parameters(seed: int = 1, **defaults) -> Parameters:
         shown = ", ".join(f"{name} {value}" for name, value in values.items())
         print(f"scale {scale()}, device {device()}, {shown}")
     chosen = Parameters(**values)
-    parameters.current = dict(values)
+    parameters.current, parameters.started = dict(values), time.perf_counter()
+    parameters.changed = sorted(name for name in defaults if values[name] != defaults[name])
     return chosen
 
 
-parameters.current = {}
+parameters.current, parameters.started = {}, time.perf_counter()
+parameters.changed = []  # names of those that differ from the notebook's own, the seed aside
 
 
 def _like(default, value, name):

@@ -44,10 +44,10 @@ def expect(what, value, wanted, tolerance=1e-6, hint=""):
     if value is TODO:
         raise NotAttempted
     try:
-        value = torch.as_tensor(value).detach().to("cpu", torch.float64)
+        value = _numbers(value)
     except (TypeError, ValueError, RuntimeError):
         raise NotYet(f"{what} should be numbers, yours is a {type(value).__name__}. {_text(hint, value, wanted)}") from None
-    wanted = torch.as_tensor(wanted).detach().to("cpu", torch.float64)
+    wanted = _numbers(wanted)
     if value.shape != wanted.shape:
         shapes = f"{tuple(value.shape)}, expected {tuple(wanted.shape)}"
         raise NotYet(f"{what} has the shape {shapes}. {_text(hint, value, wanted)}")
@@ -57,6 +57,11 @@ def expect(what, value, wanted, tolerance=1e-6, hint=""):
         worst = error.argmax()
         numbers = f"yours {value.flatten()[worst]:.6g}, expected {wanted.flatten()[worst]:.6g}"
         raise NotYet(f"{what}: {numbers} (tolerance {tolerance:g}). {_text(hint, value, wanted)}")
+
+
+def _numbers(value):
+    """Return a tensor in float64; a plain Python number must not pass through torch's float32."""
+    return (value.detach() if torch.is_tensor(value) else torch.as_tensor(value, dtype=torch.float64)).to("cpu", torch.float64)
 
 
 def _text(hint, value, wanted):

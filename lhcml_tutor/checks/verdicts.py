@@ -11,6 +11,7 @@ import platform
 import sys
 import time
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 from ..scale import device, is_main_process, notebook_name, parameters, scale
@@ -53,6 +54,8 @@ def verdict(name, value, *, ci, laptop, gpu, control=None, floor=0.1):
         _say(name, value, band, control, status)
     if status not in ("PASS", "NOT YET MEASURED") and os.environ.get("LHCML_STRICT") == "1":
         raise OutsideBand(f"{name}: value {value:.6g}, band {band}, control {control}")
+    if name == os.environ.get("LHCML_UNTIL"):  # `lhcml scan --until` needs no more of this run
+        raise SystemExit(0)
     return status == "PASS"
 
 
@@ -78,27 +81,28 @@ def _say(name, value, band, control, status):
 
 
 def _record(name, value, band, control, status, floor):
-    import torch
-
     run = _record.run
     key = (notebook_name(), str(scale()), json.dumps(parameters.current, sort_keys=True))
     if run is None or run["key"] != key:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
         run = _record.run = {"key": key, "file": f"{key[0]}.{key[1]}.{stamp}-{os.getpid()}.json", "verdicts": []}
+    finite = {what: number if math.isfinite(number) else None for what, number in control.items()}
     entry = {"name": name, "value": value if math.isfinite(value) else None, "band": list(band) if band else None}
     run["verdicts"] = [old for old in run["verdicts"] if old["name"] != name]
-    run["verdicts"].append({**entry, "status": status, "control": control, "floor": floor})
+    run["verdicts"].append({**entry, "status": status, "control": finite, "floor": floor})
     document = {
         "schema": 1,
         "notebook": key[0],
         "scale": key[1],
-        "device": torch.cuda.get_device_name() if device().type == "cuda" else f"cpu, {torch.get_num_threads()} threads",
+        "device": _device_name(),
         "seed": parameters.current.get("seed"),
         "parameters": {k: v for k, v in parameters.current.items() if k != "seed"},
-        "seconds": round(time.perf_counter() - _record.started, 1),
+        "changed": parameters.changed,
+        "until": os.environ.get("LHCML_UNTIL") or None,
+        "seconds": round(time.perf_counter() - parameters.started, 1),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "code": os.environ.get("LHCML_CODE") or None,
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "versions": {"python": platform.python_version(), "torch": version("torch")},
         "verdicts": run["verdicts"],
     }
     folder = Path(os.environ.get("LHCML_RUNS") or _home() / "runs")
@@ -112,7 +116,12 @@ def _record(name, value, band, control, status, floor):
 
 
 _record.run = None
-_record.started = time.perf_counter()
+
+
+def _device_name():
+    import torch
+
+    return torch.cuda.get_device_name() if device().type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
 
 
 def _home():

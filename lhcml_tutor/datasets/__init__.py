@@ -1,0 +1,28 @@
+"""What nature showed: samples of events as columns with units, found, checked or made (`load_*(n) -> Events`)."""
+
+from importlib import import_module
+
+from .events import Events, NoColumn
+from .files import BadSample
+
+_LAZY = {
+    "load_amplitudes": "amplitudes",
+    "load_first_events": "first_events",
+    "make_first_events": "first_events",
+    "find": "storage",
+    "cached": "storage",
+    "SampleNotFound": "storage",
+}
+
+__all__ = ["BadSample", "Events", "NoColumn", *_LAZY]
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    try:
+        return import_module(f".{name}", __name__)
+    except ModuleNotFoundError as error:
+        if error.name != f"{__name__}.{name}":
+            raise
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None

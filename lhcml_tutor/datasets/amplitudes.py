@@ -1,0 +1,120 @@
+"""Exact amplitudes at phase-space points: the training data of the regression chapters, made on the spot."""
+
+import math
+
+import numpy as np
+import torch
+
+from .. import kinematics
+from ..physics.amplitudes import qqbar_to_z_gluons
+from ..physics.phase_space import rambo
+from .events import Events
+from .storage import cached
+
+GLUONS = {"qqbar_zg": 1, "qqbar_zgg": 2}
+MASS_Z = 91.1876  # GeV
+MIN_PT = 30.0  # GeV, of each gluon
+MIN_DELTA_R = 0.4  # between two gluons
+POINTS = 2**12  # phase-space points thrown at a time; each such batch has a seed of its own
+
+
+def load_amplitudes(process="qqbar_zgg", n=100_000, seed=1, energy=(300.0, 2000.0)):
+    """Return n phase-space points of q qbar -> Z g or Z gg with their exact |M|^2 and weights.
+
+        sigma [GeV^-2] = sum weight amplitude / (36 * 2 s) / points_thrown,    g_s = 1, averaged over log sqrt(s)
+
+    The sample is weighted, not unweighted: at each energy the points are spread evenly over phase space, as RAMBO
+    throws them. A network that replaces |M|^2 must be right everywhere, also where few events would fall; an
+    unweighted sample would hold almost nothing but soft and collinear gluons. Cross sections follow from the weights.
+
+    - sqrt(s) is drawn evenly in its logarithm from `energy`; quark along +z, antiquark along -z, centre-of-mass frame.
+    - Cuts keep away from the divergences: gluons with pT > 30 GeV (so |eta| < 4.2 at 2 TeV), Delta R(g, g) > 0.4.
+    - amplitude: summed over spins and colours, full colour, g_s = 1, Z couples to gamma^mu to either helicity; see
+      `physics.amplitudes`.
+    - The first events of a large sample are those of a small one with the same seed. Samples are kept in the cache.
+
+    Arguments:
+        process: "qqbar_zg" or "qqbar_zgg".
+        energy: lowest and highest sqrt(s) [GeV].
+    Shapes:
+        momenta (n, 4 or 5, 4): quark, antiquark, Z, gluons [GeV]; amplitude (n,) [1 or GeV^-2];
+        weight (n,): phase-space weight [1 or GeV^2]; all float64. provenance["points_thrown"]: before cuts.
+    Raises:
+        ValueError: an unknown process, n < 1, a seed that is no integer >= 0, energies too low for the cuts.
+    Example:
+        >>> events = load_amplitudes("qqbar_zg", n=1000, seed=1)         # doctest: +ELLIPSIS
+        sample amplitudes_qqbar_zg: ...
+        >>> events["momenta"].shape, events.units["amplitude"]
+        (torch.Size([1000, 4, 4]), '1')
+    """
+    process, n, seed, energy = _checked(process, n, seed, energy)
+    return cached(f"amplitudes_{process}", make_events, process=process, n=n, seed=seed, energy=energy)
+
+
+def make_events(process, n, seed, energy=(300.0, 2000.0)):
+    """Make the sample anew; see `load_amplitudes`."""
+    columns, thrown = make_amplitudes(process, n, seed, energy)
+    n_gluons = GLUONS[process]
+    units = {"momenta": "GeV", "amplitude": ["1", "GeV^-2"][n_gluons - 1], "weight": ["1", "GeV^2"][n_gluons - 1]}
+    provenance = {
+        "process": process,
+        "generator": "lhcml_tutor.physics: RAMBO phase space, tree-level amplitude, full colour",
+        "seed": seed, "energy": list(energy), "min_pt": MIN_PT, "min_delta_r": MIN_DELTA_R, "mass_z": MASS_Z,
+        "points_thrown": thrown,
+    }  # fmt: skip
+    return Events(columns, units, provenance)
+
+
+def make_amplitudes(process, n, seed=1, energy=(300.0, 2000.0)):
+    """Return the columns of the sample and the number of points thrown before cuts; see `load_amplitudes`."""
+    batches, found, thrown = [], 0, 0
+    while found < n:
+        momenta, weight, place = _accepted(GLUONS[process], energy, seed, batch=len(batches))
+        found += len(momenta)
+        if not found:
+            raise ValueError(f"no event at {energy} GeV has gluons of pT > {MIN_PT:g} GeV; raise the energy")
+        surplus = max(found - n, 0)
+        thrown += POINTS if not surplus else int(place[-1 - surplus]) + 1
+        batches.append((momenta, qqbar_to_z_gluons(momenta), weight))
+    columns = (torch.cat(parts)[:n] for parts in zip(*batches))
+    return dict(zip(("momenta", "amplitude", "weight"), columns)), thrown
+
+
+def _accepted(n_gluons, energy, seed, batch):
+    """Throw one batch of phase-space points; return those that pass the cuts, their weights and their places in it."""
+    state = np.random.SeedSequence([seed, batch]).generate_state(1, np.uint64)
+    generator = torch.Generator().manual_seed(int(state[0] >> 1))
+    low, high = map(math.log, energy)
+    root_s = torch.exp(low + (high - low) * torch.rand(POINTS, dtype=torch.float64, generator=generator))
+    final, weight = rambo(n_gluons + 1, [MASS_Z] + [0.0] * n_gluons, root_s, POINTS, generator)
+    keep = _passes(final[:, 1:])
+    zero, beam = torch.zeros_like(root_s[keep]), root_s[keep] / 2
+    quark, antiquark = torch.stack([beam, zero, zero, beam], -1), torch.stack([beam, zero, zero, -beam], -1)
+    momenta = torch.cat([quark[:, None], antiquark[:, None], final[keep]], dim=1)
+    return momenta, weight[keep], keep.nonzero()[:, 0]
+
+
+def _passes(gluons):
+    """Tell which events pass the cuts on their gluons (n, n_gluons, 4)."""
+    keep = (kinematics.pt(gluons) > MIN_PT).all(-1)
+    for i in range(gluons.shape[1]):
+        for j in range(i):
+            keep &= kinematics.delta_r(gluons[:, i], gluons[:, j]) > MIN_DELTA_R
+    return keep
+
+
+def _checked(process, n, seed, energy):
+    """Return the arguments as plain numbers (they name the file in the cache), or say what is wrong with them."""
+    if process not in GLUONS:
+        raise ValueError(f"there is no process {process!r}; the processes are: {', '.join(GLUONS)}")
+    for name, value, lowest in (("n", n, 1), ("seed", seed, 0)):
+        number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+        if not number or value % 1 != 0 or value < lowest:
+            raise ValueError(f"{name} must be an integer >= {lowest}, not {value!r}")
+    try:
+        low, high = map(float, energy)
+    except TypeError:
+        low = high = math.nan
+    if not MASS_Z < low <= high < math.inf:
+        raise ValueError(f"energy={energy} must be (lowest, highest) sqrt(s) in GeV, above {MASS_Z} GeV")
+    return process, int(n), int(seed), (low, high)

@@ -1,0 +1,92 @@
+"""The generated tables of README.md: chapters with badges and status, and measured results."""
+
+import re
+from statistics import median
+
+from ..scale import SCALES
+from . import bands, colab, results
+from .files import load
+
+
+def filled(text, sources) -> str:
+    """Return the text of README.md with the tables between its markers renewed.
+
+    Arguments:
+        text: with `<!-- chapters:begin -->`, `<!-- chapters:end -->`, and the same for `results`.
+        sources: from `sources.find`.
+    Example:
+        >>> print(filled("<!-- chapters:begin -->old<!-- chapters:end -->", {}))
+        <!-- chapters:begin -->
+        | | Notebook | On Colab | Minutes (laptop / GPU) | Status |
+        | --- | --- | --- | --- | --- |
+        <!-- chapters:end -->
+    """
+    for name, table in (("chapters", chapters), ("results", measured)):
+        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+        pattern = re.compile(f"{begin}.*?{end}", re.DOTALL)
+        if pattern.search(text):
+            new = f"{begin}\n{table(sources)}\n{end}"
+            text = pattern.sub(lambda _, new=new: new, text)
+    return text
+
+
+def chapters(sources) -> str:
+    """Return the table of notebooks.
+
+    Example:
+        >>> chapters({}).count("|")
+        12
+    """
+    lines = ["| | Notebook | On Colab | Minutes (laptop / GPU) | Status |", "| --- | --- | --- | --- | --- |"]
+    for key, source in sources.items():
+        header = source.header
+        title = f"[{'Lecture: ' if source.is_lecture else ''}{header['title']}]({source.opened})"
+        if source.student:
+            title += f" ([solution]({source.complete.relative_to(source.root).as_posix()}))"
+        minutes = f"{header['minutes'].get('laptop', '')} / {header['minutes'].get('gpu', '')}"
+        lines.append(f"| {key.lstrip('L')} | {title} | {colab.badge(source.opened)} | {minutes} | {state(source)} |")
+    return "\n".join(lines)
+
+
+def measured(sources) -> str:
+    """Return the table of what the stored runs with a notebook's own parameters gave, over their seeds.
+
+    Example:
+        >>> measured({}).splitlines()[0]
+        '| Notebook | Measured | Scale | Median | Lowest to highest | Seeds | Band |'
+    """
+    lines = ["| Notebook | Measured | Scale | Median | Lowest to highest | Seeds | Band |", "| --- " * 7 + "|"]
+    for key, source in sources.items():
+        entries = {at: bands.by_name(results.defaults(source, at)) for at in SCALES}
+        stated = bands.stated(source) if any(entries.values()) else {}
+        for name, band in stated.items():
+            # ci only shows that the code works; it stands in where nothing larger was measured
+            for at in [at for at in ("laptop", "gpu") if name in entries[at]] or ["ci"]:
+                values = [entry["value"] for entry in entries[at].get(name, []) if entry["value"] is not None]
+                if values:
+                    span = f"{min(values):.3g} to {max(values):.3g}"
+                    limits = f"{band[at][0]:g} to {band[at][1]:g}" if band[at] else "not yet set"
+                    lines.append(
+                        f"| {key} | {name} | {at} | {median(values):.3g} | {span} | {len(values)} | {limits} |"
+                    )
+    return "\n".join(lines)
+
+
+def state(source) -> str:
+    """Return what has been done with a notebook, in words.
+
+    Example:
+        >>> from .sources import find
+        >>> all(state(source) for source in find().values())
+        True
+    """
+    notebook = load(source.complete)
+    if notebook is None:
+        return "not built"
+    header = notebook.metadata.get("lhcml", {})
+    if header.get("code") != source.code:
+        return "to be built"
+    told = f"executed at {header['scale']} scale" if "scale" in header else "not executed"
+    seeds = {at: len({run["seed"] for run in results.defaults(source, at)}) for at in SCALES}
+    found = ", ".join(f"{at} ({count} seeds)" for at, count in seeds.items() if count)
+    return f"{told}; measured at {found}" if found else told

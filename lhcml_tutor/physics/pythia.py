@@ -1,0 +1,272 @@
+"""Events from Pythia 8: one table of settings per sample, batches as arrays, never a loop over particles.
+
+    columns = make_first_events("z_mumu", n=1000, seed=1)       # name -> array (1000, ...), GeV
+
+Needs the extra `simulation`. The same seed gives the same events, and more events begin with the fewer.
+"""
+
+import importlib.metadata
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..extras import require
+from . import jets as jet_finder
+
+SHARD = 5000  # generated events per seed; a sample is a row of shards
+BATCH = 250  # events in memory at once; does not change what is generated
+SEEDS = 1000  # shards that one seed may have
+
+COMMON = ("Beams:idA = 2212", "Beams:idB = 2212", "Beams:eCM = 13000.", "Print:quiet = on", "Next:numberCount = 0")
+NO_MPI = ("PartonLevel:MPI = off",)  # four to ten times faster; soft activity is then too low
+PARTONS_ONLY = (
+    *("PartonLevel:ISR = off", "PartonLevel:FSR = off", "PartonLevel:MPI = off", "PartonLevel:Remnants = off"),
+    *("HadronLevel:all = off", "Check:event = off"),  # PartonLevel:all = off would empty the record
+)
+# Review of Particle Physics 2024; Pythia would work out the widths anew without doForceWidth
+PDG = {"Z": (23, 91.1880, 2.4955), "W": (24, 80.3692, 2.085), "top": (6, 172.57, 1.42)}  # id, mass, width [GeV]
+MASSES = tuple(
+    f"{number}:{line}"
+    for number, mass, width in PDG.values()
+    for line in (f"m0 = {mass}", "doForceWidth = on", f"mWidth = {width}")
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one sample is made: Pythia's settings, and the function that turns a batch into columns."""
+
+    what: str
+    settings: tuple
+    columns: object
+    units: dict
+
+
+def make_first_events(which: str, n: int, seed: int = 1) -> dict:
+    """Return n events of one of the first samples as columns.
+
+    Arguments:
+        which: "z_mumu" (Z/gamma* -> mu mu with showers), "ttbar" (six partons) or "jets" (two hard jets), at 13 TeV.
+        seed: 1 to 899,000.
+    Returns:
+        dict of name -> float64 or integer array (n, ...); momenta are (E, px, py, pz); RECIPES[which].units.
+    Raises:
+        MissingExtra: Pythia is not installed: pip install "lhcml-tutor[simulation]".
+        ValueError: an unknown sample, n < 1, or a seed out of range.
+    Example:
+        >>> make_first_events("higgs", n=10)
+        Traceback (most recent call last):
+        ValueError: there is no recipe 'higgs'; the recipes are: z_mumu, ttbar, jets
+    """
+    if which not in RECIPES:
+        raise ValueError(f"there is no recipe {which!r}; the recipes are: {', '.join(RECIPES)}")
+    if not (isinstance(n, int) and n >= 1):
+        raise ValueError(f"n = {n!r} events; n must be an integer of at least 1")
+    return _collect(RECIPES[which], n, seed)
+
+
+def make_display(n: int, seed: int = 1) -> dict:
+    """Return every particle of the first n events of the sample "jets", one row per particle, to draw events.
+
+    Returns:
+        event (m,): row of the event in the sample "jets"; momentum (m, 4) [GeV]; pdg_id (m,); jet (m,): 0 for the
+        hardest jet, 1 for the next above 30 GeV, -1 outside all of them.
+    Example:
+        >>> make_display(n=0)
+        Traceback (most recent call last):
+        ValueError: n = 0 events; n must be an integer of at least 1
+    """
+    if not (isinstance(n, int) and n >= 1):
+        raise ValueError(f"n = {n!r} events; n must be an integer of at least 1")
+    rows = _collect(Recipe("particles", RECIPES["jets"].settings, _particles_of_dijets, {}), n, seed)["particles"]
+    columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    return {"event": np.repeat(np.arange(n), [len(row["jet"]) for row in rows]), **columns}
+
+
+def version() -> str:
+    """Return the version of the installed Pythia package.
+
+    Example:
+        >>> version().startswith("8.")
+        True
+    """
+    return importlib.metadata.version(require("pythia8mc", "simulation").__name__)
+
+
+def start(settings, seed):
+    """Return a Pythia that is ready to make events.
+
+    Raises:
+        MissingExtra: pythia8mc is not installed. ValueError: a setting that Pythia does not know, or it cannot start.
+    Example:
+        >>> start(["No:such = setting"], seed=1)
+        Traceback (most recent call last):
+        ValueError: Pythia does not take the setting 'No:such = setting'
+    """
+    pythia = require("pythia8mc", "simulation").Pythia("", False)
+    for line in (*settings, "Random:setSeed = on", f"Random:seed = {seed}"):
+        if not pythia.readString(line, False):
+            raise ValueError(f"Pythia does not take the setting {line!r}")
+    if not pythia.init():
+        raise ValueError(f"Pythia cannot start with the settings {settings}")
+    return pythia
+
+
+def _collect(recipe, n, seed):
+    if not (isinstance(seed, int) and 1 <= seed <= 900_000_000 // SEEDS - 1000):
+        raise ValueError(f"seed = {seed!r}; it must be an integer from 1 to {900_000_000 // SEEDS - 1000}")
+    parts, found = [], 0
+    for shard in range(SEEDS):
+        pythia = start(recipe.settings, seed * SEEDS + shard)
+        for _ in range(SHARD // BATCH):
+            parts.append(recipe.columns(pythia.nextBatch(BATCH)))
+            found += len(next(iter(parts[-1].values())))
+            if found >= n:
+                return {name: np.concatenate([part[name] for part in parts])[:n] for name in parts[0]}
+    raise ValueError(f"only {found} of {n} events after {SEEDS * SHARD} tries; take another seed for the rest")
+
+
+def _numpy(array):
+    return require("awkward", "simulation").to_numpy(array, allow_missing=False)
+
+
+def _four_momenta(p):
+    """Return records px, py, pz, E as an array (..., 4) of (E, px, py, pz)."""
+    return np.stack([_numpy(p[name]) for name in ("E", "px", "py", "pz")], axis=-1)
+
+
+def _record(batch):
+    """Return the record of each event with flat names, and which of its entries are final and visible."""
+    ak = require("awkward", "simulation")
+    p = batch.prt
+    fields = {"px": p.p.px, "py": p.p.py, "pz": p.p.pz, "E": p.p.e, "id": p.id, "mother": p.mother1}
+    record = ak.zip({**fields, "row": ak.local_index(p.id, axis=1)})
+    kind = abs(p.id)
+    return record, (p.status > 0) & (kind != 12) & (kind != 14) & (kind != 16)
+
+
+def _within(p, pt_min, eta_max):
+    pt = np.hypot(p.px, p.py)
+    return (pt > pt_min) & (abs(p.pz) < np.sinh(eta_max) * pt)
+
+
+def _z_mumu(batch):
+    """Return both muons of the Z, after their photon radiation, and what else is in the event."""
+    ak = require("awkward", "simulation")
+    record, visible = _record(batch)
+    muons = record[visible & (abs(record.id) == 13)]
+    source = muons.row
+    while ak.any(still := abs(record.id[source]) == 13):  # climb from copy to copy, mu -> mu gamma
+        source = ak.where(still, record.mother[source], source)
+    muons = muons[record.id[source] == 23]
+    minus, plus = muons[muons.id == 13][:, 0], muons[muons.id == -13][:, 0]
+    rest = record[visible & (record.row != minus.row) & (record.row != plus.row)]
+    jets, _ = jet_finder.cluster(rest, radius=0.4, pt_min=30.0)
+    charged = ak.zeros_like(rest.id, dtype=bool)
+    for number in CHARGED:
+        charged = charged | (abs(rest.id) == number)
+    return {
+        "muon_minus": _four_momenta(minus),
+        "muon_plus": _four_momenta(plus),
+        "n_jets": _numpy(ak.sum(_within(jets, 30.0, 4.5), axis=1)),
+        "n_charged": _numpy(ak.sum(charged & _within(rest, 0.5, 2.5), axis=1)),
+        "mass_generated": _numpy(batch.info.mHat),
+    }
+
+
+def _ttbar(batch):
+    """Return the six partons of each event, told apart by the mothers that the record names."""
+    p = batch.prt
+    number, mother = _numpy(p.id), _numpy(p.mother1)  # (n, 15): without showers all records are alike
+    momenta = np.stack([_numpy(p.p[name]) for name in ("e", "px", "py", "pz")], axis=-1)  # (n, 15, 4)
+    event = np.arange(len(number))
+
+    def the_one(mask):
+        if not (mask.sum(1) == 1).all():
+            raise ValueError("an event has not exactly one top, W and quark of each kind; look at the settings")
+        return mask.argmax(1)
+
+    columns = {}
+    for sign, bottom, w_boson in ((1, "b", "w_plus"), (-1, "bbar", "w_minus")):
+        top, w = the_one(number == 6 * sign), the_one(number == 24 * sign)
+        of_top, of_w = mother == top[:, None], mother == w[:, None]
+        columns[bottom] = momenta[event, the_one((number == 5 * sign) & of_top)]
+        columns[f"{w_boson}_quark"] = momenta[event, the_one((number > 0) & of_w)]
+        columns[f"{w_boson}_antiquark"] = momenta[event, the_one((number < 0) & of_w)]
+    return columns
+
+
+def _dijets(record, visible):
+    """Return the particles, jets and constituents of the events whose two hardest jets pass the cuts."""
+    ak = require("awkward", "simulation")
+    particles = record[visible & _within(record, 0.0, 5.0)]
+    jets, indices = jet_finder.cluster(particles, radius=0.4, pt_min=30.0)
+    passes = ak.sum(_within(jets[:, :2], JET_PT_MIN, 2.5), axis=1) == 2
+    return particles[passes], jets[passes], indices[passes], passes
+
+
+def _jets(batch):
+    """Return the two hardest jets of the events in which both have pT > 150 GeV and |eta| < 2.5."""
+    ak = require("awkward", "simulation")
+    _, jets, indices, passes = _dijets(*_record(batch))
+    return {
+        "jet_1": _four_momenta(jets[:, 0]),
+        "jet_2": _four_momenta(jets[:, 1]),
+        "n_constituents_1": _numpy(ak.num(indices, axis=2)[:, 0]),
+        "n_constituents_2": _numpy(ak.num(indices, axis=2)[:, 1]),
+        "n_jets": _numpy(ak.num(jets, axis=1)),
+        "pt_hat": np.sqrt(_numpy(batch.info.pT2Hat[passes])),
+    }
+
+
+def _particles_of_dijets(batch):
+    """Return the particles of each event that passes, as an array of dicts, one per event."""
+    particles, _, indices, _ = _dijets(*_record(batch))
+    rows = np.empty(len(particles), dtype=object)
+    for i in range(len(particles)):  # for a handful of pictures; samples are never made like this
+        jet = np.full(len(particles[i]), -1)
+        for number, members in enumerate(indices[i]):
+            jet[np.asarray(members)] = number
+        rows[i] = {"momentum": _four_momenta(particles[i]), "pdg_id": _numpy(particles[i].id), "jet": jet}
+    return {"particles": rows}
+
+
+CHARGED = (11, 13, 211, 321, 2212, 3112, 3222, 3312, 3334)  # what Pythia leaves undecayed and has charge
+JET_PT_MIN = 150.0  # GeV, both jets
+MOMENTUM = "GeV"
+
+RECIPES = {
+    "z_mumu": Recipe(
+        "q qbar -> Z/gamma* -> mu mu at 13 TeV, generated mass 60-120 GeV, with showers and hadrons, no multiple "
+        "interactions; muons after photon radiation, without cuts; jets anti-kT R = 0.4, pT > 30 GeV, |eta| < 4.5; "
+        "n_charged: pT > 0.5 GeV, |eta| < 2.5, without the two muons; mass_generated: of the pair before any photon",
+        (
+            *COMMON, *MASSES, *NO_MPI, "WeakSingleBoson:ffbar2gmZ = on", "23:onMode = off", "23:onIfAny = 13",
+            "PhaseSpace:mHatMin = 60.", "PhaseSpace:mHatMax = 120.",
+        ),
+        _z_mumu,
+        {"muon_minus": MOMENTUM, "muon_plus": MOMENTUM, "n_jets": "1", "n_charged": "1",
+         "mass_generated": MOMENTUM},
+    ),
+    "ttbar": Recipe(
+        "g g, q qbar -> t tbar -> b q qbar' bbar q qbar' at 13 TeV, partons without showers, all events, no cuts; "
+        "top = b + w_plus_quark + w_plus_antiquark",
+        (
+            *COMMON, *MASSES, *PARTONS_ONLY, "Top:gg2ttbar = on", "Top:qqbar2ttbar = on", "6:onMode = off",
+            "6:onIfMatch = 24 5", "24:onMode = off", "24:onIfMatch = 1 2", "24:onIfMatch = 3 4",
+        ),
+        _ttbar,
+        dict.fromkeys(
+            ("b", "w_plus_quark", "w_plus_antiquark", "bbar", "w_minus_quark", "w_minus_antiquark"), MOMENTUM
+        ),
+    ),
+    "jets": Recipe(
+        f"QCD 2 -> 2 at 13 TeV with showers and hadrons, no multiple interactions; anti-kT R = 0.4 over visible "
+        f"particles with |eta| < 5; both hardest jets pT > {JET_PT_MIN:g} GeV, |eta| < 2.5; n_jets: pT > 30 GeV; "
+        "pt_hat: of the two partons",
+        (*COMMON, *NO_MPI, "HardQCD:all = on", "PhaseSpace:pTHatMin = 110."),
+        _jets,
+        {"jet_1": MOMENTUM, "jet_2": MOMENTUM, "n_constituents_1": "1", "n_constituents_2": "1", "n_jets": "1",
+         "pt_hat": MOMENTUM},
+    ),
+}  # fmt: skip

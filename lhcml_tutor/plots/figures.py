@@ -1,0 +1,189 @@
+"""Making a figure and showing it: in a notebook as a picture with alt text, in a plain script as a file."""
+
+import base64
+import html
+import io
+import os
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from ..scale import is_main_process, notebook_name
+
+PACKAGE = Path(__file__).resolve().parents[1]
+STYLE = matplotlib.rc_params_from_file(PACKAGE / "lhcml.mplstyle", use_default_template=False)
+COLOURS = tuple(entry["color"] for entry in STYLE["axes.prop_cycle"])
+LINES = tuple(entry["linestyle"] for entry in STYLE["axes.prop_cycle"])
+
+PIXELS_PER_INCH = 100  # on the page; the picture itself has SHARPNESS times as many
+SHARPNESS = 1.4
+
+# A label that names one of these has a dimension and needs a unit in brackets.
+DIMENSIONFUL = re.compile(
+    r"\bmass(es)?\b|\bmomentum\b|\bmomenta\b|\benerg(y|ies)\b|\bcross[ -]section\b"
+    r"|\bp_?T\b|(?<![A-Za-z])[pEH]_\{?(\\?(mathrm|rm|text|perp|parallel)\b\s*\{?)?\s*[Txyz](?![A-Za-z(])(?!\}\()"
+    r"|(?<![A-Za-z\\])[mM]_|(?<![A-Za-z\\])E(?![A-Za-z(\[])|\\sqrt\s*\{?\\?(hat)?\s*\{?s\b|\bGeV\b|\bTeV\b|\bMeV\b",
+)
+UNIT = re.compile(r"\[[^\]]*(eV|\b[fpn]b\b)[^\]]*\]|\[1\]")
+PER_BIN = re.compile(r"/\s*[\d.]*\s*[kMGT]eV\b")  # "events / 2 GeV"
+
+
+def figure(ratio=False, columns=1, rows=1, size=None, sharey=False):
+    """Make a figure in the course's style.
+
+    Arguments:
+        ratio: put a low panel for ratios under each panel, with the same x axis.
+        columns, rows: number of panels beside and above each other.
+        size: (width, height) in inches; by default 7 x 4.5 for one panel.
+        sharey: the panels of a row have one y axis, labelled on the left.
+    Returns:
+        fig, axes. One panel: axes is the panel, or the pair (main, ratio); several: a list of these, row by row.
+    Raises:
+        ValueError: no panels.
+    Example:
+        >>> fig, ax = figure()
+        >>> fig, (main, ratio) = figure(ratio=True)
+        >>> fig, [(main, ratio), (main2, ratio2)] = figure(ratio=True, columns=2)
+    """
+    if columns < 1 or rows < 1:
+        raise ValueError(f"a figure needs at least one panel, not {rows} rows of {columns}")
+    matplotlib.rcParams.update(STYLE)
+    width, height = {1: (7.0, 4.5), 2: (10.0, 4.2)}.get(columns, (4.3 * columns, 4.0))
+    fig = Figure(figsize=size or (width, height * rows + (0.8 if ratio else 0) * rows), layout="constrained")
+    if ratio:
+        fig.get_layout_engine().set(hspace=0.0, h_pad=0.03)
+    grid = fig.add_gridspec(rows * (2 if ratio else 1), columns, height_ratios=(3, 1) * rows if ratio else None)
+    panels = []
+    for row in range(rows):
+        first = None
+        for column in range(columns):
+            main = fig.add_subplot(grid[row * (2 if ratio else 1), column], sharey=first if sharey else None)
+            if sharey and first is not None:
+                main.tick_params(labelleft=False)
+            first = first or main
+            if ratio:
+                low = fig.add_subplot(grid[2 * row + 1, column], sharex=main)
+                main.tick_params(labelbottom=False)
+            panels.append((main, low) if ratio else main)
+    return fig, panels[0] if len(panels) == 1 else panels
+
+
+def png(fig):
+    """Return the figure as the bytes of a PNG with a palette of 256 colours: a third of the usual size.
+
+    Example:
+        >>> png(figure()[0])[1:4]
+        b'PNG'
+    """
+    from PIL import Image  # matplotlib brings it
+
+    buffer, small = io.BytesIO(), io.BytesIO()
+    fig.savefig(buffer, format="png", dpi=PIXELS_PER_INCH * SHARPNESS)
+    picture = Image.open(buffer).convert("RGB")
+    picture = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    picture.save(small, format="png", optimize=True)
+    return small.getvalue()
+
+
+def show(fig, alt):
+    """Show a figure: in Jupyter as an output with alternative text, in a plain script as a numbered file.
+
+    Scripts write figures/<notebook>/01.png, 02.png, ...; the environment variable LHCML_FIGURES moves that folder.
+    Nothing happens on the ranks of torchrun other than the first.
+
+    Arguments:
+        fig: a figure with labels and units on every axis that shows data and numbers.
+        alt: what the picture shows, for those who cannot see it; at least 20 characters.
+    Raises:
+        ValueError: the alt text is too short, a label is missing, or a label with a dimension has no [unit].
+    Example:
+        >>> fig, ax = figure()
+        >>> line = ax.plot([0, 100], [0, 1])
+        >>> label = ax.set_xlabel("$p_T$"), ax.set_ylabel("efficiency")
+        >>> show(fig, "Efficiency rises linearly with transverse momentum")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        ValueError: the x label '$p_T$' names a quantity with a dimension: add its unit, as in '$p_T$ [GeV]' ...
+    """
+    if not is_main_process():
+        return _close(fig)
+    if not isinstance(alt, str) or len(alt.strip()) < 20:
+        raise ValueError(f"the alt text {alt!r} is too short: say in a sentence what the picture shows")
+    try:
+        _check_labels(fig)
+        picture = png(fig)
+    finally:
+        _close(fig)
+    if in_jupyter():
+        from IPython.display import display
+
+        width = round(fig.get_figwidth() * PIXELS_PER_INCH)
+        data = {"image/png": base64.b64encode(picture).decode(), "text/plain": alt}
+        display(data, metadata={"image/png": {"alt": html.escape(alt), "width": width}}, raw=True)
+    else:
+        print(f"figure: {_save(picture, alt)}")
+
+
+def in_jupyter():
+    """Tell whether this process is the kernel of a notebook, so that pictures and widgets can be seen.
+
+    Example:
+        >>> in_jupyter()
+        False
+    """
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return getattr(shell, "kernel", None) is not None
+
+
+def _close(fig):
+    """Take a figure made by pyplot off its list, or the notebook's backend would show it a second time."""
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close(fig)
+
+
+def _save(picture, alt):
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    home = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").exists() else Path.cwd()
+    folder = Path(os.environ.get("LHCML_FIGURES") or home / "figures" / notebook_name())
+    folder.mkdir(parents=True, exist_ok=True)
+    _save.count[folder] += 1
+    path = folder / f"{_save.count[folder]:02d}.png"
+    about = PngInfo()
+    about.add_itxt("Description", alt)
+    Image.open(io.BytesIO(picture)).save(path, format="png", optimize=True, pnginfo=about)
+    return path
+
+
+_save.count = Counter()
+
+
+def _check_labels(fig):
+    """Demand a label, and a unit where there is a dimension, on each axis that shows numbers beside data."""
+    common = {"x": fig.get_supxlabel(), "y": fig.get_supylabel()}
+    for panel in fig.axes:
+        if not (panel.get_visible() and panel.axison and panel.has_data()) or panel.name == "polar":
+            continue
+        for name, axis in panel._axis_map.items():
+            label = axis.label.get_text() if axis.label.get_visible() else ""
+            numbers = [tick for tick in axis.get_ticklabels() if tick.get_visible() and tick.get_text()]
+            if axis.get_visible() and numbers and not (label or common.get(name)):
+                where = f" of the panel {panel.get_title()!r}" if panel.get_title() else ""
+                raise ValueError(f"the {name} axis{where} has no label: set one with ax.set_{name}label(...)")
+            _check_unit(name, label or common.get(name, ""))
+
+
+def _check_unit(name, label):
+    plain = PER_BIN.sub("", label)
+    if DIMENSIONFUL.search(UNIT.sub("", plain)) and not UNIT.search(plain):
+        example = re.sub(r"\s*[(/]\s*[kMGT]eV\s*\)?", "", label).strip() + " [GeV]"
+        raise ValueError(
+            f"the {name} label {label!r} names a quantity with a dimension: add its unit, as in {example!r} "
+            "([1] for a ratio or a standardised quantity)"
+        )

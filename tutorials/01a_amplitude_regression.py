@@ -1,0 +1,740 @@
+# ---
+# jupyter:
+#   kernelspec: {display_name: Python 3 (ipykernel), language: python, name: python3}
+#   lhcml: {title: "Amplitude regression", kind: tutorial, extras: [], gpu: true, minutes: {laptop: 5, gpu: 10}}
+# ---
+
+# %% [markdown]
+# # 01a Amplitude regression
+#
+# **Goal.** Train a network that replaces an exact matrix element, $q\bar q \to Zg$ and $q\bar q \to Zgg$, and say in
+# numbers how far it is from the truth, where it fails, and what limits it.
+#
+# **Before you start.** [Lecture 01](../lectures/01_fitting.ipynb) (a fit is a likelihood), four-momenta and Mandelstam
+# variables, a little torch (`nn.Module`, autograd). **Time:** about 5 minutes of computing on a laptop, 10 on a GPU at
+# ten times the size; an hour or two with the exercises.
+#
+# Units are GeV with $c = \hbar = 1$; four-momenta are $p = (E, p_x, p_y, p_z)$ with the metric $(+,-,-,-)$.
+
+# %%
+import math
+
+import numpy as np
+import torch
+from torch import nn
+
+import lhcml_tutor as lt
+
+scale = lt.scale()
+p = lt.parameters(
+    n_train=scale.pick(ci=20_000, laptop=100_000, gpu=1_000_000),  # Zg events
+    steps=scale.pick(ci=400, laptop=8_000, gpu=60_000),
+    n_train_zgg=scale.pick(ci=10_000, laptop=200_000, gpu=1_000_000),
+    steps_zgg=scale.pick(ci=500, laptop=20_000, gpu=100_000),
+    n_test=scale.pick(ci=5_000, laptop=20_000, gpu=100_000),
+    seed=1,
+)
+device = lt.device()
+
+# %% [markdown]
+# ## 1. The data: an exact amplitude at random phase-space points
+#
+# Every cross section at the LHC is an integral over a squared matrix element, $|M|^2(p_1, \dots, p_n)$. For many jets
+# or many loops one evaluation takes milliseconds to seconds, and an event sample needs millions. A network that has
+# seen some of them answers in a microsecond. It is a *fit*: no noise in the data, no statistics to hide behind.
+#
+# Our first process is $q(p_a)\, \bar q(p_b) \to Z(p_1)\, g(p_2)$. The sample is flat in phase space, with
+# $\sqrt{s}$ spread from 300 GeV to 2 TeV and the gluon above $p_T = 30$ GeV. It is not distributed like LHC events,
+# on purpose: a fit has to be right wherever it will be asked, also where events are rare.
+
+# %%
+events = lt.datasets.load_amplitudes("qqbar_zg", n=p.n_train + 2 * p.n_test, seed=p.seed)
+momenta, amplitude = events["momenta"], events["amplitude"]
+print(momenta.shape, "four-momenta of q, qbar, Z, g in", events.units["momenta"])
+print("amplitude from", f"{amplitude.min():.3g} to {amplitude.max():.3g}")
+
+# %% [markdown]
+# ### Exercise 1: Mandelstam variables
+#
+# A $2 \to 2$ amplitude depends on Lorentz-invariant combinations of the momenta alone:
+#
+# $$ s = (p_a + p_b)^2, \qquad t = (p_a - p_1)^2, \qquad u = (p_a - p_2)^2, \qquad s + t + u = m_Z^2 . $$
+#
+# Write the function. `momenta` holds $p_a, p_b, p_1, p_2$ along its second axis.
+
+
+# %% tags=["solution"]
+def mandelstam(momenta):
+    """Return s, t, u in GeV^2, each of shape (n,), from momenta of shape (n, 4, 4)."""
+    # solution
+    a, b, c, d = momenta.unbind(dim=1)  # each (n, 4)
+    metric = torch.tensor([1.0, -1.0, -1.0, -1.0], dtype=momenta.dtype, device=momenta.device)
+    return tuple((q * q * metric).sum(dim=-1) for q in (a + b, a - c, a - d))
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+mandelstam = lt.checks.amplitude_regression.mandelstam(mandelstam)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `momenta.unbind(dim=1)` gives the four particles. The square of a four-vector is $q^2 = E^2 - q_x^2 - q_y^2 - q_z^2$:
+# multiply the components with themselves and with $(1, -1, -1, -1)$, then sum.
+# </details>
+#
+# Stuck? See the [solution](solutions/01a_amplitude_regression.ipynb).
+#
+# With these variables the amplitude can be written on one line. Summed over spins and colours, with couplings set to 1,
+#
+# $$ \sum |M|^2 = 32\, \frac{t^2 + u^2 + 2 s\, m_Z^2}{t\, u} . $$
+#
+# Our sample was made by a program that knows nothing of this line: it builds the amplitude from spinors and colour
+# matrices. So the line is a test of the data, and $t \to 0$, $u \to 0$ are its poles: the gluon along a beam.
+
+# %%
+s, t, u = mandelstam(momenta)
+m_z = 91.1876  # GeV
+closed_formula = 32 * (t**2 + u**2 + 2 * s * m_z**2) / (t * u)
+print(f"largest relative difference {((closed_formula - amplitude) / amplitude).abs().max():.1e}")
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print("amplitudes agree with the closed formula to 1e-9:", bool(torch.allclose(closed_formula, amplitude, rtol=1e-9)))
+print("s + t + u = m_Z^2 to 1e-9 of s:", bool((((s + t + u - m_z**2) / s).abs() < 1e-9).all()))
+
+# %%
+cos_theta = ((u - t) / (s - m_z**2)).cpu()  # angle of the Z to the quark, in the partonic rest frame
+fig, axes = lt.plots.figure(columns=2)
+axes[0].hist(s.sqrt().cpu(), bins=40, histtype="step")
+axes[0].set(xlabel=r"$\sqrt{s}$ [GeV]", ylabel="events per bin")
+points = axes[1].scatter(cos_theta[:4000], amplitude[:4000].cpu(), c=s[:4000].sqrt().cpu(), s=4, cmap="cividis")
+axes[1].set(xlabel=r"$\cos\theta$ of the Z", ylabel=r"$\sum |M|^2$", yscale="log")
+fig.colorbar(points, ax=axes[1], label=r"$\sqrt{s}$ [GeV]")
+lt.show(fig, "Left: spectrum of partonic energies. Right: the amplitude against the angle rises towards both beams.")
+
+# %% [markdown]
+# *What you see.* The energies fall like $1/\sqrt{s}$, because they are spread evenly in the logarithm. The amplitude
+# rises by two orders of magnitude towards $\cos\theta = \pm 1$: the collinear poles. The cut on $p_T$ lets high
+# energies come closer to the beam, so the largest amplitudes (yellow) belong to them.
+
+# %% [markdown]
+# ## 2. What to fit: the logarithm
+#
+# The amplitude spans decades, and what counts in a cross section is its *relative* error
+#
+# $$ \Delta = \frac{A_{nn} - A_{true}}{A_{true}} . $$
+#
+# So we fit $y = \log |M|^2$: a small difference $f - y$ is just $\Delta$. As a likelihood, we say that the network $f$
+# is a Gaussian guess of width $\sigma$ for $y$. The mean negative log-likelihood of $n$ events is the loss.
+#
+# ### Exercise 2: the MSE as a log-likelihood
+#
+# Write $-\frac{1}{n}\sum_i \log \mathcal N(y_i \,|\, f_i, \sigma)$ for a known number $\sigma$, with its constants.
+
+
+# %% tags=["solution"]
+def gaussian_loss(prediction, truth, sigma):
+    """Return the mean negative log-likelihood of a Gaussian; prediction and truth have shape (n,)."""
+    # solution
+    squares = (prediction - truth) ** 2 / (2 * sigma**2)
+    return squares.mean() + math.log(sigma) + 0.5 * math.log(2 * math.pi)
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+gaussian_loss = lt.checks.amplitude_regression.gaussian_loss(gaussian_loss)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# The density is $\mathcal N(y|f,\sigma) = \exp\left(-(y-f)^2/2\sigma^2\right) / (\sqrt{2\pi}\,\sigma)$. Take minus its
+# logarithm term by term, then the mean over the events.
+# </details>
+#
+# Stuck? See the [solution](solutions/01a_amplitude_regression.ipynb).
+#
+# With $\sigma$ fixed, only $\sum_i (f_i - y_i)^2$ depends on the network: least squares. Chapter 02 lets $\sigma$ be
+# learned.
+#
+# ### Exercise 3: from the logarithm back to $\Delta$
+
+
+# %% tags=["solution"]
+def relative_deviation(log_prediction, log_truth):
+    """Return Delta = (A_nn - A_true) / A_true from the logarithms of both amplitudes, shape (n,)."""
+    # solution
+    return torch.expm1(log_prediction - log_truth)
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+relative_deviation = lt.checks.amplitude_regression.relative_deviation(relative_deviation)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# $A_{nn}/A_{true} = e^{f - y}$. `torch.expm1(x)` is $e^x - 1$ without loss of digits at small $x$.
+# </details>
+#
+# Stuck? See the [solution](solutions/01a_amplitude_regression.ipynb).
+
+# %% [markdown]
+# ## 3. Which numbers go in: from bad coordinates to good ones
+#
+# The network sees numbers of its own making. We compare five choices at equal training:
+#
+# 1. `raw`: all sixteen components of the momenta, in TeV.
+# 2. `standardised`: the same, each component shifted to mean 0 and scaled to width 1.
+# 3. `deep sets`: one small network looks at each particle, its answers are summed, a second one takes the sum.
+# 4. `learned metric`: products $p_i^T G\, p_j$ of all pairs with a matrix $G = \mathrm{diag}(1, g_x, g_y, g_z)$ that
+#    training may change. It starts with $g = 0$ and is never told about relativity.
+# 5. `invariants`: $\log(p_i \cdot p_j)$ of all pairs with the true metric, standardised.
+#
+# ### Exercise 4: standardisation
+#
+# Mean and width come from the *training* sample, and the same two numbers move the validation and test samples.
+# Beams have components that never vary: leave their width at 1.
+
+
+# %% tags=["solution"]
+def standardise(train, *others):
+    """Return all samples, each (n, d), shifted and scaled by mean and width of the training sample."""
+    # solution
+    mean, width = train.mean(dim=0), train.std(dim=0)
+    width = torch.where(width > 0, width, torch.ones_like(width))
+    return tuple((x - mean) / width for x in (train, *others))
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+standardise = lt.checks.amplitude_regression.standardise(standardise)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# `train.mean(dim=0)` has one entry per column. `torch.where(width > 0, width, torch.ones_like(width))` protects columns
+# that never vary. Return a tuple, the training sample first.
+# </details>
+#
+# Stuck? See the [solution](solutions/01a_amplitude_regression.ipynb).
+#
+# Why so strict? If the test sample moved by its own mean, a shift between the two would be invisible, and the number
+# at the end would be better than what the network does on one new event.
+
+# %%
+def pair_products(momenta, metric=(1.0, -1.0, -1.0, -1.0)):
+    """Return p_i . p_j of all pairs i < j, shape (n, pairs), in GeV^2."""
+    i, j = torch.triu_indices(momenta.shape[1], momenta.shape[1], offset=1)
+    metric = torch.as_tensor(metric, dtype=momenta.dtype, device=momenta.device)
+    return (momenta[:, i] * metric * momenta[:, j]).sum(dim=-1)
+
+
+inputs = {
+    "raw": lambda momenta: momenta.flatten(1) / 1000,  # TeV
+    "standardised": lambda momenta: momenta.flatten(1),
+    "deep sets": lambda momenta: momenta / 1000,
+    "learned metric": lambda momenta: momenta / 1000,
+    "invariants": lambda momenta: pair_products(momenta).log(),
+}
+
+# %% [markdown]
+# The networks are small: three hidden layers of 64 SiLU units. Deep sets (Zaheer et al., arXiv:1703.06114) share one network $\phi$ between the
+# particles; each gets a label, since a quark is not a gluon, and the order in the list no longer matters. The learned metric is one
+# line more than an MLP.
+
+
+# %%
+def mlp(features, width=64):
+    return nn.Sequential(
+        nn.Linear(features, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(),
+        nn.Linear(width, 1),
+    )  # fmt: skip
+
+
+class DeepSets(nn.Module):
+    """f = rho(sum_i phi(p_i, label_i)) over the particles i."""
+
+    def __init__(self, particles, width=64):
+        super().__init__()
+        labels = torch.eye(4)[[0, 1, 2] + [3] * (particles - 3)]  # q, qbar, Z, g, g ...
+        self.register_buffer("labels", labels)
+        self.phi = nn.Sequential(nn.Linear(8, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.rho = mlp(width, width)
+
+    def forward(self, x):  # (n, particles, 4)
+        labelled = torch.cat([x, self.labels.expand(len(x), -1, -1)], dim=-1)  # (n, particles, 8)
+        return self.rho(self.phi(labelled).sum(dim=1))
+
+
+class LearnedMetric(nn.Module):
+    """An MLP of log(p_i G p_j) with a diagonal metric G = (1, g_x, g_y, g_z) that is learned; it starts at g = 0."""
+
+    def __init__(self, particles, width=64):
+        super().__init__()
+        self.g = nn.Parameter(torch.zeros(3))
+        self.mlp = mlp(particles * (particles - 1) // 2, width)
+
+    def forward(self, x):  # (n, particles, 4)
+        metric = torch.cat([torch.ones_like(self.g[:1]), torch.tanh(self.g)])
+        return self.mlp(pair_products(x, metric).clamp(min=1e-6).log() + 2)
+
+
+networks = {
+    "raw": lambda: mlp(16),
+    "standardised": lambda: mlp(16),
+    "deep sets": lambda: DeepSets(4),
+    "learned metric": lambda: LearnedMetric(4),
+    "invariants": lambda: mlp(6),
+}
+
+# %% [markdown]
+# ## 4. The training loop, by hand
+#
+# ### Exercise 5: one training step
+#
+# One step of gradient descent on a batch: clear the old gradients, compute the loss (the MSE), propagate it back,
+# move the weights. The model returns $(n, 1)$ numbers, the truth has shape $(n,)$.
+
+
+# %% tags=["solution"]
+def training_step(model, optimiser, x, y):
+    """Take one step on the mean squared error of a batch, x (n, d), y (n,); return the loss before the step."""
+    # solution
+    optimiser.zero_grad()
+    loss = ((model(x).squeeze(-1) - y) ** 2).mean()
+    loss.backward()
+    optimiser.step()
+    return loss.detach()
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+training_step = lt.checks.amplitude_regression.training_step(training_step)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Four lines in this order: `optimiser.zero_grad()`, the loss, `loss.backward()`, `optimiser.step()`. Mind the shapes:
+# $(n, 1)$ minus $(n,)$ is $(n, n)$ in torch; `.squeeze(-1)` removes the last axis.
+# </details>
+#
+# Stuck? See the [solution](solutions/01a_amplitude_regression.ipynb).
+#
+# The loop around it draws the events in a new random order each time it has seen them all (an *epoch*), and lowers
+# the learning rate along a cosine, $\eta_k = \eta_0 \left(1 + \cos(\pi k / K)\right)/2$ at step $k$ of $K$: large
+# steps to travel, small ones to settle. From chapter 2 on, `lt.fit` is this loop with a progress bar; a test holds
+# the two together, weight by weight.
+
+
+# %%
+def train(model, x, y, steps, batch_size=512, learning_rate=3e-3, seed=1):
+    optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0)
+    generator = torch.Generator(x.device).manual_seed(seed)
+    batch_size = min(batch_size, len(x))
+    losses = []
+    while len(losses) < steps:
+        order = torch.randperm(len(x), generator=generator, device=x.device)
+        for rows in order.split(batch_size)[: len(x) // batch_size]:
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate * (1 + math.cos(math.pi * len(losses) / steps)) / 2
+            losses.append(training_step(model, optimiser, x[rows], y[rows]))
+            if len(losses) == steps:
+                break
+    return torch.stack(losses).cpu()
+
+
+# %% [markdown]
+# Why $\beta_2 = 0.95$ and not torch's 0.999? It is worth a factor of several here; [lecture 01](../lectures/01_fitting.ipynb)
+# shows where the factor comes from.
+#
+# Now all five, each for the same number of steps on the same events. The target is standardised as well: a network
+# starts with outputs of order one.
+
+# %%
+n = p.n_train
+train_set, test_set = slice(0, n), slice(n + p.n_test, n + 2 * p.n_test)
+log_amplitude = amplitude.log()
+y_mean, y_width = log_amplitude[train_set].mean(), log_amplitude[train_set].std()
+y = ((log_amplitude - y_mean) / y_width).float()
+
+
+def prepared(name):
+    """Return the inputs of one representation for training and test, float32."""
+    x = inputs[name](momenta)
+    parts = x[train_set], x[test_set]
+    return [part.float() for part in (standardise(*parts) if name in ("standardised", "invariants") else parts)]
+
+
+def deviation(model, x, truth, mean, width):
+    """Return Delta of a trained model on events with inputs x and log amplitudes truth, in float64."""
+    with torch.no_grad():
+        prediction = torch.cat([model(part).squeeze(-1) for part in x.split(10_000)]).double() * width + mean
+    return relative_deviation(prediction, truth)
+
+
+# %%
+models, losses, delta = {}, {}, {}
+for name, network in networks.items():
+    lt.seed_everything(p.seed)
+    x_train, x_test = prepared(name)
+    models[name] = network().to(device)
+    losses[name] = train(models[name], x_train, y[train_set], p.steps, seed=p.seed)
+    delta[name] = deviation(models[name], x_test, log_amplitude[test_set], y_mean, y_width).abs()
+    median, tail = delta[name].median(), delta[name].quantile(0.99)
+    print(f"{name:15s} median |Delta| {100 * median:.4f}%   99% quantile {100 * tail:.3f}%")
+
+# %% [markdown]
+# Two controls keep us honest. An *untrained* network says what $|\Delta|$ means when nothing was learned; a network
+# trained on *shuffled labels*, each amplitude given to another event, says what is left when there is nothing to learn.
+
+# %%
+x_train, x_test = prepared("invariants")
+lt.seed_everything(p.seed)
+untrained = networks["invariants"]().to(device)
+shuffled = networks["invariants"]().to(device)
+train(shuffled, x_train, y[train_set][torch.randperm(n, device=device)], p.steps // 4, seed=p.seed)
+controls = {}
+for name, model in (("untrained network", untrained), ("shuffled labels", shuffled)):
+    controls[name] = deviation(model, x_test, log_amplitude[test_set], y_mean, y_width).abs()
+    print(f"{name:18s} median |Delta| {100 * controls[name].median():.1f}%")
+
+# %%
+fig, axes = lt.plots.figure(columns=2)
+lt.plots.loss_curves({name: losses[name] for name in ("raw", "standardised", "invariants")}, axes[0])
+axes[0].set(ylabel="loss (MSE of the standardised log)")
+edges = np.geomspace(1e-6, 10, 60)
+for name, values in delta.items():
+    axes[1].hist(values.cpu().clamp(1e-6, 10), bins=edges, histtype="step", linewidth=2, label=name)
+axes[1].set(xscale="log", xlabel=r"$|\Delta|$", ylabel="test events per bin")
+axes[1].legend(loc="upper left", fontsize=11)
+lt.show(fig, "Left: loss against steps for three inputs. Right: the relative deviation of all five on test events.")
+
+# %% [markdown]
+# *What you see.* The same network, the same events, the same number of steps. The invariants gain one to two orders of
+# magnitude over raw momenta, for no extra cost: the network no longer has to discover that only the combinations
+# $p_i \cdot p_j$ matter, and the logarithm turns the poles into straight lines. The learned metric finds them by
+# itself, at a price. The horizontal axis is logarithmic: what counts is the position of each peak *and* its right-hand tail.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+gain = float(delta["standardised"].median() / delta["invariants"].median())
+noise = {name: float(values.median()) for name, values in controls.items()}
+lt.verdict(
+    "median |Delta|, Zg, invariants", delta["invariants"].median(), ci=(0, 0.2), laptop=(0, 0.1), control=noise, gpu=None
+)
+lt.verdict(
+    "99% quantile over median, Zg, invariants",
+    delta["invariants"].quantile(0.99) / delta["invariants"].median(),
+    ci=(0, 100), laptop=(0, 100), gpu=None,
+)  # fmt: skip
+lt.verdict("gain of invariants over standardised momenta, Zg", gain, ci=(1.1, 1000), laptop=(1.1, 1000), gpu=None,
+           control={"no gain": 1.0})  # fmt: skip
+
+# %%
+for name in delta:
+    lt.verdict(f"median |Delta|, Zg, {name}", delta[name].median(), ci=(0, 10), laptop=(0, 10), gpu=None)
+
+# %% [markdown]
+# ### What did the learned metric find?
+#
+# It started at $G = \mathrm{diag}(1, 0, 0, 0)$, a world without directions. If training discovers special relativity,
+# it ends at $\mathrm{diag}(1, -1, -1, -1)$.
+
+# %%
+metric = torch.tanh(models["learned metric"].g.detach()).cpu()
+print("g_x, g_y, g_z =", [round(float(g), 4) for g in metric])
+
+# %%
+# NBVAL_CHECK_OUTPUT
+lt.verdict("mean of the learned spatial metric", metric.mean(), ci=(-1.1, -0.2), laptop=(-1.1, -0.2), gpu=None,
+           control={"before training": 0.0})  # fmt: skip
+
+# %% [markdown]
+# ## 5. Two gluons: use what is known
+#
+# $q\bar q \to Zgg$ depends on five invariants and has poles where a gluon follows a beam, where a gluon is soft, and where the two
+# gluons fly side by side. Besides Lorentz invariance the exact amplitude has two discrete symmetries:
+#
+# - **Bose:** gluons are identical, $p_3 \leftrightarrow p_4$ changes nothing;
+# - **charge conjugation:** with equal couplings of the $Z$ to both helicities of the quark, $q \leftrightarrow \bar q$ changes nothing.
+#
+# So all of phase space is four copies of one quarter. Why let the network learn the same thing four times? We sort:
+# first gluon = the more energetic one, first beam = the one closer to it.
+
+
+# %%
+def sort_particles(momenta):
+    """Order the gluons by energy, then the beams by their product with the first gluon; (n, 5, 4) -> (n, 5, 4)."""
+    beams, z, gluons = momenta[:, :2], momenta[:, 2:3], momenta[:, 3:]
+    by_energy = gluons[:, :, 0].argsort(dim=1, descending=True)
+    gluons = gluons.gather(1, by_energy[:, :, None].expand_as(gluons))
+    closeness = lt.kinematics.dot(beams, gluons[:, :1])  # (n, 2)
+    beams = beams.gather(1, closeness.argsort(dim=1)[:, :, None].expand_as(beams))
+    return torch.cat([beams, z, gluons], dim=1)
+
+
+events_zgg = lt.datasets.load_amplitudes("qqbar_zgg", n=p.n_train_zgg + 2 * p.n_test, seed=p.seed)
+momenta_zgg, log_zgg = events_zgg["momenta"], events_zgg["amplitude"].log()
+sample = momenta_zgg[:500]
+exact = lt.physics.amplitudes.qqbar_to_z_gluons
+change = (exact(sort_particles(sample)) / exact(sample) - 1).abs().max()
+
+# %%
+# NBVAL_CHECK_OUTPUT
+print("sorting leaves the exact amplitude unchanged to 1e-8:", bool(change < 1e-8))
+
+# %% [markdown]
+# Now the training is `lt.fit`: the loop above with a validation sample, a progress bar, a short warm-up and the best
+# weights kept. The loss stays in your hands. We train the invariants, sorted, and for contrast the standardised momenta, both with
+# 128 hidden units and the same number of steps.
+
+
+# %%
+def mse(model, batch):
+    return ((model(batch["x"]).squeeze(-1) - batch["y"]) ** 2).mean()
+
+
+n = p.n_train_zgg
+parts = slice(0, n), slice(n, n + p.n_test), slice(n + p.n_test, n + 2 * p.n_test)
+mean_zgg, width_zgg = log_zgg[parts[0]].mean(), log_zgg[parts[0]].std()
+y_zgg = [((log_zgg[part] - mean_zgg) / width_zgg).float() for part in parts]
+invariants_zgg = pair_products(sort_particles(momenta_zgg)).log()
+x_zgg = {
+    "standardised": standardise(*(momenta_zgg[part].flatten(1) for part in parts)),
+    "invariants": standardise(*(invariants_zgg[part] for part in parts)),
+}
+
+# %%
+delta_zgg, histories = {}, {}
+for name, (x_train, x_valid, x_test) in x_zgg.items():
+    lt.seed_everything(p.seed)
+    model = lt.layers.MLP(x_train.shape[1], 1, hidden=(128, 128, 128))
+    if name == "invariants":
+        untrained = deviation(model.to(device), x_test.float(), log_zgg[parts[2]], mean_zgg, width_zgg).abs()
+    data, valid = {"x": x_train.float(), "y": y_zgg[0]}, {"x": x_valid.float(), "y": y_zgg[1]}
+    histories[name] = lt.fit(
+        model, mse, data, valid, steps=p.steps_zgg, batch_size=512, learning_rate=5e-3, label=f"Zgg, {name}"
+    )
+    delta_zgg[name] = deviation(model, x_test.float(), log_zgg[parts[2]], mean_zgg, width_zgg)
+    size = delta_zgg[name].abs()
+    print(f"{name:13s} median |Delta| {100 * size.median():.3f}%   99% quantile {100 * size.quantile(0.99):.2f}%")
+
+# %%
+# NBVAL_CHECK_OUTPUT
+size = delta_zgg["invariants"].abs()
+lt.verdict("median |Delta|, Zgg, invariants", size.median(), ci=(0, 0.2), laptop=(0, 0.1), gpu=None,
+           control={"untrained network": float(untrained.median())})  # fmt: skip
+lt.verdict("99% quantile over median, Zgg, invariants", size.quantile(0.99) / size.median(), ci=(0, 100),
+           laptop=(0, 100), gpu=None)  # fmt: skip
+lt.verdict("gain of invariants over standardised momenta, Zgg", delta_zgg["standardised"].abs().median() / size.median(),
+           ci=(1.1, 1000), laptop=(1.1, 1000), gpu=None, control={"no gain": 1.0})  # fmt: skip
+
+# %% [markdown]
+# ## 6. Where does it fail?
+#
+# A median hides the corners. We look at $\Delta$ against the smallest product of two momenta, $\min_{ij} p_i\cdot p_j$
+# over all massless pairs in units of $s/2$: small values are the collinear and soft corners, where the amplitude has its poles.
+
+# %%
+test_momenta = momenta_zgg[parts[2]]
+massless = test_momenta[:, [0, 1, 3, 4]]
+products = pair_products(massless)  # (n, 6): qq, qg, qg, qbar g, qbar g, gg
+closeness = (products[:, 1:].min(dim=1).values / products[:, 0]).cpu()
+fig, axes = lt.plots.figure(columns=2)
+signed = 100 * delta_zgg["invariants"].cpu()
+lt.plots.residuals(closeness.log10(), signed, 15, axes[0], xlabel=r"$\log_{10}\,\min\, p_i \cdot p_j\, /\, (s/2)$",
+                   ylabel=r"$\Delta$ [%]")  # fmt: skip
+gluon_distance = lt.kinematics.delta_r(test_momenta[:, 3], test_momenta[:, 4]).cpu()
+lt.plots.residuals(gluon_distance, signed, 15, axes[1], xlabel=r"$\Delta R$ of the two gluons", ylabel=r"$\Delta$ [%]")
+lt.show(fig, "Relative deviation against the smallest product of momenta and against the distance of the gluons.")
+
+# %%
+corner = closeness < closeness.quantile(0.05)
+collinear = float(size.cpu()[corner].median() / size.cpu()[~corner].median())
+print(f"the 5% most collinear or soft events are {collinear:.1f} times worse than the rest")
+
+# %%
+# NBVAL_CHECK_OUTPUT
+lt.verdict("collinear corner over the rest, Zgg", collinear, ci=(0, 100), laptop=(0, 100), gpu=None)
+
+# %% [markdown]
+# *What you see.* The median stays on zero: the network is not biased. The band opens towards the left end of the left panel: there
+# the amplitude changes fastest, and there are the fewest events to learn from. A fit is worst where physics has its poles.
+
+# %% [markdown]
+# ## 7. What limits the accuracy: points or steps?
+#
+# One training cannot tell. So this notebook was run again with other sizes and seeds,
+#
+# ```
+# lhcml scan 01a -p n_train=1000,3000,10000,30000,100000 --seeds 3 --until "gain of invariants over standardised momenta, Zg"
+# lhcml scan 01a -p steps=1000,2000,4000,8000,16000 --seeds 3 --until "gain of invariants over standardised momenta, Zg"
+# ```
+#
+# and every verdict was stored with its seed. We draw what was stored, with power laws $\propto n^{b}$ fitted over the seeds.
+
+
+# %%
+def stored_scan(name, parameter, verdict):
+    """Return sizes (k,) and the stored values of a verdict (k, seeds) over a scan of one parameter."""
+    runs = [run for run in lt.checks.stored_runs("01a", "laptop") if run["values"].get(verdict) is not None]
+    default = {"n_train": 100_000, "steps": 8_000}
+    default.pop(parameter)
+    runs = [run for run in runs if all(run["parameters"][k] == v for k, v in default.items())]
+    sizes = sorted({run["parameters"][parameter] for run in runs})
+    values = [[run["values"][verdict] for run in runs if run["parameters"][parameter] == size] for size in sizes]
+    seeds = min(map(len, values), default=0)
+    return sizes, [column[:seeds] for column in values]
+
+
+# %%
+shown = ("raw", "standardised", "deep sets", "learned metric", "invariants")
+fig, axes = lt.plots.figure(columns=2, sharey=True)
+exponents = {}
+for ax, parameter, label in zip(axes, ("n_train", "steps"), ("training events", "optimiser steps")):
+    curves = {}
+    for name in shown:
+        sizes, values = stored_scan("01a", parameter, f"median |Delta|, Zg, {name}")
+        curves[name] = 100 * np.array(values)
+        exponents[name, parameter] = lt.metrics.power_law_fit(
+            np.repeat(sizes, curves[name].shape[1]), curves[name].flatten()
+        )
+    lt.plots.learning_curve(sizes, curves, ax, xlabel=label, ylabel=r"median $|\Delta|$ [%]", fit=False)
+    own = getattr(p, parameter)
+    ax.plot([own] * len(shown), [100 * float(delta[name].median()) for name in shown], "k*", ms=11, label="this run")
+axes[1].legend(fontsize=10)
+lt.show(fig, "Median deviation against the number of training events and of steps, for five inputs, from stored runs.")
+
+# %%
+for (name, parameter), (exponent, error, _) in exponents.items():
+    print(f"{name:15s} median |Delta| ~ {parameter}^({exponent:+.2f} +- {error:.2f})")
+
+# %%
+# NBVAL_CHECK_OUTPUT
+steps_invariants, points_raw = exponents["invariants", "steps"], exponents["standardised", "n_train"]
+print(f"invariants:   exponent in steps  {steps_invariants[0]:+.1f}")
+print(f"standardised: exponent in points {points_raw[0]:+.1f}")
+
+# %% [markdown]
+# *What you see.* TO BE WRITTEN FROM THE SCAN.
+
+# %% [markdown]
+# ## 8. Too few points, too few weights
+#
+# Three trainings on $Zg$ with the standardised momenta, each wrong in its own way. Validation events are never trained on.
+
+# %%
+recipes = {
+    "A": {"points": p.n_train, "hidden": (64, 64), "steps": p.steps // 10, "learning_rate": 1e-4},
+    "B": {"points": 300, "hidden": (64, 64), "steps": p.steps // 2, "learning_rate": 3e-3},
+    "C": {"points": p.n_train, "hidden": (2,), "steps": p.steps // 2, "learning_rate": 3e-3},
+}
+x, _ = prepared("standardised")
+x_valid = standardise(momenta[train_set].flatten(1), momenta[p.n_train : p.n_train + p.n_test].flatten(1))[1].float()
+y_valid = y[p.n_train : p.n_train + p.n_test]
+curves = {}
+for key, recipe in recipes.items():
+    lt.seed_everything(p.seed)
+    model = lt.layers.MLP(16, 1, hidden=recipe["hidden"])
+    data = {"x": x[: recipe["points"]], "y": y[: recipe["points"]]}
+    curves[key] = lt.fit(
+        model, mse, data, {"x": x_valid, "y": y_valid}, steps=recipe["steps"], batch_size=256,
+        learning_rate=recipe["learning_rate"], schedule=None, keep_best=False, label=f"recipe {key}",
+    )  # fmt: skip
+
+# %%
+fig, axes = lt.plots.figure(columns=3, sharey=True)
+for ax, (key, history) in zip(axes, curves.items()):
+    lt.plots.loss_curves(history, ax, log=True)
+    ax.set_title(key)
+lt.show(fig, "Training and validation loss of three recipes: A still falls, B splits in two, C is flat and high.")
+
+# %% [markdown]
+# ### Exercise 6: reading learning curves
+#
+# For each of A, B and C: would it gain most from more `"steps"`, more `"data"`, or a larger `"size"` of the network?
+
+# %% tags=["solution"]
+diagnosis = {"A": "steps", "B": "data", "C": "size"}
+
+# %%
+# NBVAL_CHECK_OUTPUT
+diagnosis = lt.checks.amplitude_regression.learning_curves(diagnosis)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Look at two things: does the training loss still fall at the end, and how far apart are training and validation loss?
+# </details>
+#
+# Stuck? See the [solution](solutions/01a_amplitude_regression.ipynb).
+
+# %%
+# NBVAL_CHECK_OUTPUT
+split = {key: history.valid_loss[-1] / np.mean(history.loss[-50:]) for key, history in curves.items()}
+lt.verdict("validation over training loss of B", split["B"], ci=(1.1, 1e4), laptop=(1.1, 1e4), gpu=None,
+           control={"A": split["A"], "C": split["C"]}, floor=0.5)  # fmt: skip
+
+# %% [markdown]
+# ## 9. Would a physicist without a network do better?
+#
+# Interpolation is old. On the same training events, in the same good coordinates, we try nearest neighbours,
+# gradient-boosted trees and local radial basis functions (thin-plate splines through the 60 nearest events), and for
+# the $2\to2$ process a bicubic spline on a grid in $\log s$ and $\log t/u$ with as many points as the network had.
+# For $Zg$ two independent logarithms suffice as input, for $Zgg$ five.
+
+# %%
+from scipy.interpolate import RBFInterpolator, RectBivariateSpline
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.neighbors import KNeighborsRegressor
+
+coordinates = {
+    "Zg": torch.stack([s.log(), (t / u).log()], dim=1),
+    "Zgg": torch.stack([invariants_zgg[:, k] for k in (2, 3, 5, 6, 9)], dim=1),  # q.g1, q.g2, qbar.g1, qbar.g2, g1.g2
+}
+truth = {"Zg": log_amplitude, "Zgg": log_zgg}
+trained_on = {"Zg": min(p.n_train, 200_000), "Zgg": min(p.n_train_zgg, 200_000)}
+test_rows = {"Zg": p.n_train + p.n_test, "Zgg": p.n_train_zgg + p.n_test}
+classical = {
+    "nearest neighbours": lambda: KNeighborsRegressor(8, weights="distance"),
+    "boosted trees": lambda: HistGradientBoostingRegressor(max_iter=600, max_leaf_nodes=63, learning_rate=0.1),
+}
+board = {"network": {"Zg": 100 * float(delta["invariants"].median()), "Zgg": 100 * float(size.median())}}
+
+# %%
+for name, make in classical.items():
+    board[name] = {}
+    for process, x in coordinates.items():
+        rows = trained_on[process]
+        x_train, x_test = standardise(x[:rows], x[test_rows[process] :][:2000])
+        model = make().fit(x_train.cpu(), truth[process][:rows].cpu())
+        prediction = torch.as_tensor(model.predict(x_test.cpu()))
+        board[name][process] = 100 * float(
+            relative_deviation(prediction, truth[process][test_rows[process] :][:2000].cpu()).abs().median()
+        )
+
+# %%
+board["radial basis functions"] = {}
+for process, x in coordinates.items():
+    rows = trained_on[process]
+    x_train, x_test = (part.cpu().numpy() for part in standardise(x[:rows], x[test_rows[process] :][:500]))
+    model = RBFInterpolator(x_train, truth[process][:rows].cpu().numpy(), neighbors=60, kernel="cubic")
+    prediction = torch.as_tensor(model(x_test))
+    right = truth[process][test_rows[process] :][:500].cpu()
+    board["radial basis functions"][process] = 100 * float(relative_deviation(prediction, right).abs().median())
+
+# %%
+side = int(p.n_train**0.5)
+grid_s, grid_y = np.linspace(np.log(300**2), np.log(2000**2), side), np.linspace(-9, 9, side)
+s_grid, ratio = np.exp(grid_s)[:, None], np.exp(grid_y)[None, :]  # t + u = m_Z^2 - s and t / u = ratio
+u_grid = (m_z**2 - s_grid) / (1 + ratio)
+t_grid = u_grid * ratio
+spline = RectBivariateSpline(grid_s, grid_y, np.log(32 * (t_grid**2 + u_grid**2 + 2 * s_grid * m_z**2) / (t_grid * u_grid)))
+x_test = coordinates["Zg"][test_rows["Zg"] :].cpu()
+prediction = torch.as_tensor(spline.ev(x_test[:, 0], x_test[:, 1]))
+board["spline on a grid"] = {
+    "Zg": 100 * float(relative_deviation(prediction, log_amplitude[test_rows["Zg"] :].cpu()).abs().median())
+}
+for name, row in board.items():
+    print(f"{name:24s}", "  ".join(f"{process}: {value:.5f}%" for process, value in row.items()))
