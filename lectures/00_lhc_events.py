@@ -34,7 +34,7 @@ m_z, width_z = 91.1880, 2.4955  # mass and width of the Z [GeV], Review of Parti
 picobarn = 0.3893794e9  # 1/GeV^2 in picobarn
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## 1. A needle rate, and a chain of steps
+# ## 1. One collision in a billion
 #
 # Two bunches of protons cross in the LHC forty million times a second. How often something happens is
 #
@@ -51,8 +51,9 @@ for process, sigma in {"anything inelastic": 8e10, "Z -> mu mu": 2000, "t tbar":
     print(f"{process:20s} {sigma:10.3g} pb   {luminosity * sigma:10.3g} events per second")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# (Rounded values for proton-proton collisions at 13 TeV.) One collision in a billion makes a Higgs. We find such
-# events because we can predict what they look like. The prediction is a chain, and each step has its own scale:
+# (Rounded values for proton-proton collisions at 13 TeV.) About one collision in a billion makes a Higgs. We find
+# such events because we can predict what they look like. The prediction is a chain, and each step has its own
+# scale:
 #
 # | step | what it turns into what | how we know it |
 # | --- | --- | --- |
@@ -252,8 +253,11 @@ explorer.show()
 # 1. forget the constraints: draw $n$ massless momenta, isotropic, with energies from the density $E\, e^{-E}$;
 # 2. repair all at once: one boost takes the sum to rest, one scale factor gives it the right energy.
 #
-# Because the first density and the repair treat all directions of phase space alike, the result is exactly even:
-# each point has the same weight, the volume
+# Why is the result even? In spherical coordinates $E\, e^{-E}\, dE\, d\Omega = \frac{d^3q}{E}\, e^{-E}$, so the
+# first stroke draws from $\prod_i \frac{d^3 q_i}{E_i} \cdot e^{-\sum_i E_i}$. A boost does not change $d^3q/E$, and
+# a common scale factor changes it equally for all points. The exponential depends on the sum of all momenta alone,
+# that is on the boost and on the scale, and both are forgotten after the repair. What is left is
+# $\prod_i \frac{d^3p_i}{E_i}$ under the constraints: phase space. Each point has the same weight, the volume
 #
 # $$ \Phi_n = (2\pi)^{4-3n} \left(\frac\pi2\right)^{n-1} \frac{\hat s^{\,n-2}}{(n-1)!\,(n-2)!} . $$
 #
@@ -271,9 +275,8 @@ total = torch.tensor([1000.0, 0, 0, 0], dtype=torch.float64)
 print("energy and momentum are conserved to 1e-9 GeV:", torch.allclose(momenta.sum(dim=1), total, rtol=0, atol=1e-9))
 print("no particle has a mass:", bool((kinematics.mass_squared(momenta).abs() < 1e-6).all()))
 print("4 massless particles, weight / volume:", f"{weights.mean() / massless_volume(4, 1000.0):.9f}")
-print(
-    "Z and gluon, weight * 8 pi / (1 - mZ^2/s):", f"{z_gluon_weights.mean() * 8 * math.pi / (1 - m_z**2 / 500**2):.9f}"
-)
+two_body = (1 - m_z**2 / 500**2) / (8 * math.pi)
+print("Z and gluon, weight / volume:", f"{z_gluon_weights.mean() / two_body:.9f}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 5. Monte Carlo integration, and its error
@@ -360,10 +363,8 @@ first, second = (node_weights * (1 + nodes**2)).sum() / 2, (node_weights * (1 + 
 print(f"V / I^2 by quadrature {second / first**2 - 1:.12f}, by hand {1 / 20:.12f}")
 exponent = np.polyfit(np.log(sizes), np.log(spread), 1)[0]
 print("the error falls like n^(-1/2), exponent within 0.03:", abs(exponent + 0.5) < 0.03)
-print(
-    "68% of the intervals hold the truth, within 3%:",
-    abs(float((pulls[1000].abs() < 1).double().mean()) - 0.683) < 0.03,
-)
+covered = float((pulls[1000].abs() < 1).double().mean())
+print("68% of the intervals hold the truth, within 5%:", abs(covered - 0.683) < 0.05)
 
 # %% [markdown] slideshow={"slide_type": "fragment"}
 # **Check yourself 2.** A cross section comes out with a relative error of 1% after an hour. How long for 0.1%? What
@@ -408,20 +409,18 @@ theta = [math.atan((edge - m_z**2) / (m_z * width_z)) for edge in (low, high)]
 exact = (theta[1] - theta[0]) / (m_z * width_z)
 u = torch.rand(p.n, dtype=torch.float64, generator=generator)
 flat = breit_wigner(low + (high - low) * u) * (high - low)  # weights of points flat in s
-wrong = theta[0] + (theta[1] - theta[0]) * u  # the same substitution with a width of 5 GeV instead of 2.5
+# the same substitution with a width of 5 GeV instead of 2.5
 ends = [math.atan((edge - m_z**2) / (m_z * 5.0)) for edge in (low, high)]
 s = m_z**2 + m_z * 5.0 * torch.tan(ends[0] + (ends[1] - ends[0]) * u)
 mapped = breit_wigner(s) / breit_wigner(s, width=5.0) * (ends[1] - ends[0]) / (m_z * 5.0)
 for name, w in {"flat in s": flat, "peak, twice too wide": mapped}.items():
     error = w.std() / math.sqrt(p.n)
-    print(
-        f"{name:21s} I / exact = {w.mean() / exact:.4f} +- {error / exact:.4f}, <w>/max(w) = {w.mean() / w.max():.3f}"
-    )
+    print(f"{name:21s} I/exact = {w.mean() / exact:.4f} +- {error / exact:.4f}, <w>/max(w) = {w.mean() / w.max():.3f}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Even a substitution with a width that is wrong by a factor of two beats flat points by far. How wrong may it be?
-# Measure $x = (s - M^2)/(M\Gamma)$ from the peak, so $f = \frac{1}{\pi(1+x^2)}$ with $I = 1$, and let the proposal
-# have $r$ times the width, $q = \frac{r}{\pi(r^2 + x^2)}$. Then
+# A substitution with a width that is wrong by a factor of two has a fifth of the error of flat points. How wrong
+# may it be? Measure $x = (s - M^2)/(M\Gamma)$ from the peak, so $f = \frac{1}{\pi(1+x^2)}$ with $I = 1$, and let
+# the proposal have $r$ times the width, $q = \frac{r}{\pi(r^2 + x^2)}$. Then
 #
 # $$ E_q[w^2] = \int \frac{f^2}{q}\, dx = \frac{1}{\pi r} \int \frac{x^2 + r^2}{(1+x^2)^2}\, dx
 # = \frac{1}{\pi r}\left[ \int \frac{dx}{1+x^2} + (r^2-1) \int \frac{dx}{(1+x^2)^2} \right]
@@ -587,17 +586,15 @@ lt.show(fig, "Density of the gluon's pseudorapidity: weighted and kept events ag
 # %% [markdown] slideshow={"slide_type": "skip"}
 # *What you see.* Both samples started from 20,000 points and estimate the same curve. In the lower panel the
 # weighted events (flat in $\cos\theta$) have small errors in the middle, where many points with small weights lie,
-# and large ones at the ends: few points, large weights. The kept events have the same error everywhere. How such
-# errors are computed comes next.
+# and large ones at the ends: few points, large weights. The kept events have nearly the same error everywhere. How
+# such errors are computed comes next.
 
 # %% slideshow={"slide_type": "skip"}
 # NBVAL_CHECK_OUTPUT
 cosine = 2 * torch.rand(100_000, dtype=torch.float64, generator=generator) - 1
 accepted = float((2 * torch.rand(100_000, dtype=torch.float64, generator=generator) < 1 + cosine**2).double().mean())
-print(
-    "e+ e- -> mu+ mu-: 2/3 of the points are kept, within 5 errors:",
-    abs(accepted - 2 / 3) < 5 * math.sqrt(2 / 9 / 100_000),
-)
+distance = abs(accepted - 2 / 3) / math.sqrt(2 / 9 / 100_000)
+print("e+ e- -> mu+ mu-: 2/3 of the points are kept, within 5 errors:", distance < 5)
 print(f"hit-or-miss against weights, ratio of variances: {((1 - 2 / 3) / (2 / 3)) / (1 / 20):.6f}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -628,19 +625,15 @@ print(f"hit-or-miss against weights, ratio of variances: {((1 - 2 / 3) / (2 / 3)
 # %% slideshow={"slide_type": "subslide"}
 mean_count, experiments = 40.0, 20_000
 counts = torch.poisson(torch.full((experiments,), mean_count, dtype=torch.float64), generator=generator).long()
-drawn = -(
-    1 - torch.rand(int(counts.sum()), dtype=torch.float64, generator=generator)
-).log()  # density e^-w: E[w] = 1, E[w^2] = 2
+u = torch.rand(int(counts.sum()), dtype=torch.float64, generator=generator)
+drawn = -(1 - u).log()  # weights with the density e^-w, so E[w] = 1 and E[w^2] = 2
 which = torch.repeat_interleave(torch.arange(experiments), counts)
 zero = torch.zeros(experiments, dtype=torch.float64)
 content, squares = zero.index_add(0, which, drawn), zero.index_add(0, which, drawn**2)
 
 print(f"true scatter of the bin     {content.std():.3f}   (by hand sqrt(40 * 2) = {math.sqrt(80):.3f})")
-for name, error in {
-    "sqrt(N)": counts.double().sqrt(),
-    "sqrt(S)": content.sqrt(),
-    "sqrt(sum w^2)": squares.sqrt(),
-}.items():
+errors = {"sqrt(N)": counts.double().sqrt(), "sqrt(S)": content.sqrt(), "sqrt(sum w^2)": squares.sqrt()}
+for name, error in errors.items():
     covered = ((content - mean_count).abs() < error).double().mean()
     print(f"{name:14s} on average {error.mean():.3f}, holds the truth in {100 * covered:.1f}% of the experiments")
 
@@ -690,7 +683,7 @@ ax.legend(loc="lower left")
 lt.show(fig, "Unweighting efficiency and effective number of events fall exponentially with the number of dimensions")
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# *What you see.* A proposal that is nearly perfect in one dimension keeps one event in 16,000 in fourteen, the
+# *What you see.* A proposal that is quite good in one dimension keeps one event in 16,000 in fourteen, the
 # dimension of $t\bar t \to 6$ particles. The loss is exponential in $d$ and starts from the misfit $r$ in each
 # direction, *and* from correlations that no product of one-dimensional maps can follow. A network that learns the
 # map fights both.
@@ -738,7 +731,7 @@ lt.show(fig, "Unweighting efficiency and effective number of events fall exponen
 # - **$w_{max}$ from a finite sample.** Points above it will come. Keep them with weight $w/w_{max} > 1$ (overweight
 #   events) instead of clipping them.
 # - **Errors of weighted histograms.** $\sqrt N$ with weights; ratio errors for samples that share events.
-# - **Rapidity for pseudorapidity.** Fine for muons, wrong for tops and for slow, heavy jets.
+# - **Pseudorapidity for rapidity.** Fine for muons, wrong for tops and for slow, heavy jets.
 # - **Azimuths.** $\phi = 3.1$ and $\phi = -3.1$ are neighbours. Take differences around the circle.
 # - **$E^2 - p^2$ in single precision.** A muon of 500 GeV has $m^2/E^2 = 4\cdot10^{-8}$, below what float32
 #   resolves. Keep momenta in float64, or store $(p_T, \eta, \phi, m)$.

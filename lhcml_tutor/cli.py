@@ -34,10 +34,8 @@ def main(arguments=None) -> None:
         app(arguments, prog_name="lhcml")
     except Problem as problem:
         _stop(problem)
-    except KeyboardInterrupt:
-        _stop("interrupted; what had ended before is kept", status=130)
 
 
-def _stop(reason, status=2):
+def _stop(reason):
     print(f"lhcml: {reason}", file=sys.stderr)
-    sys.exit(status)
+    sys.exit(2)

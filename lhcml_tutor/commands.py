@@ -115,7 +115,8 @@ def course(notebook: Annotated[str, typer.Argument(metavar="[ID]")] = "01a"):
     print(f"\nVerdicts ({len(verdicts)}):")
     for entry in verdicts:
         band = f"band {entry['band'][0]:g} to {entry['band'][1]:g}" if entry["band"] else "no band at this scale yet"
-        print(f"  {entry['status']:16s}  {entry['name']}: {entry['value']:.4g} ({band})")
+        value = "not finite" if entry["value"] is None else f"{entry['value']:.4g}"
+        print(f"  {entry['status']:16s}  {entry['name']}: {value} ({band})")
     print(f"\nNotebook: {path}\nFigures:  {folder / 'figures'}\nGo on:    make lab   (JupyterLab on the course)")
     if outside := [entry["name"] for entry in verdicts if entry["status"] in ("OUTSIDE", "BLIND")]:
         raise Problem(f"not as measured by the authors: {', '.join(outside)}; `lhcml doctor` shows what is different")
@@ -218,7 +219,10 @@ def data(
     if action == "make":
         if not name:
             raise Problem("`lhcml data make NAME`: which sample? see `lhcml data list`")
-        print(storage.make(name))
+        try:
+            print(storage.make(name))
+        except (ValueError, OSError, ImportError) as problem:
+            raise Problem(problem) from problem
         return
     table = storage.status()
     for row in table:

@@ -51,7 +51,6 @@ def eta(p):
     """Return the pseudorapidity eta = asinh(pz / pT) = -log tan(theta / 2).
 
     Along the beam (pT = 0) it is +inf or -inf, and 0 for a momentum of zero.
-
     Shapes:
         p (..., 4) -> (...,)
     Example:
@@ -68,7 +67,6 @@ def rapidity(p):
         y = 1/2 log[(E + pz) / (E - pz)]
 
     mT = sqrt(E^2 - pz^2) is kept above pT: rounding cannot make y larger than eta.
-
     Shapes:
         p (..., 4) -> (...,)
     Example:
@@ -170,9 +168,7 @@ def mandelstam(momenta):
     Raises:
         ValueError: another number of legs.
     Example:
-        >>> a, b = torch.tensor([[1.0, 0, 0, 1], [1, 0, 0, -1]])
-        >>> c, d = torch.tensor([[1.0, 1, 0, 0], [1, -1, 0, 0]])
-        >>> mandelstam(torch.stack([a, b, c, d]))
+        >>> mandelstam(torch.tensor([[1.0, 0, 0, 1], [1, 0, 0, -1], [1, 1, 0, 0], [1, -1, 0, 0]]))
         (tensor(4.), tensor(-2.), tensor(-2.))
     """
     momenta = torch.as_tensor(momenta)
@@ -200,8 +196,7 @@ def boost(p, beta):
 
         E' = gamma (E + beta . p),   p' = p + beta gamma [E + gamma / (1 + gamma) beta . p]
 
-    boost(p, -velocity(total)) leads into the rest frame of `total`.
-
+    boost(p, -velocity(total)) leads into the rest frame of `total`; boost(torch.eye(4), beta).mT is the matrix.
     Shapes:
         p (..., 4), beta (..., 3), broadcast -> (..., 4)
     Raises:
@@ -210,25 +205,13 @@ def boost(p, beta):
         >>> boost(torch.tensor([4.0, 0, 0, 0]), torch.tensor([0, 0, 0.6]))
         tensor([5., 0., 0., 3.])
     """
-    E, p, square = _components(p)[0], p[..., 1:], (beta * beta).sum(-1)
+    E, p, square = _checked(p)[..., 0], _checked(p)[..., 1:], (beta * beta).sum(-1)
     if not (square < 1).all():
         raise ValueError(f"a boost needs |beta| < 1, but the largest here is {square.max().sqrt():.6g}")
     gamma = (1 - square).rsqrt()
     along = (beta * p).sum(-1)
     shift = gamma * (E + gamma / (1 + gamma) * along)
     return torch.cat([(gamma * (E + along))[..., None], p + shift[..., None] * beta], dim=-1)
-
-
-def boost_matrix(beta):
-    """Return the Lorentz matrix of `boost`.
-
-    Shapes:
-        beta (..., 3) -> (..., 4, 4)
-    Example:
-        >>> boost_matrix(torch.tensor([0, 0, 0.6]))[0]
-        tensor([1.2500, 0.0000, 0.0000, 0.7500])
-    """
-    return boost(torch.eye(4, dtype=beta.dtype, device=beta.device), beta[..., None, :]).mT
 
 
 def rotation_matrix(axis, angle):
@@ -275,7 +258,8 @@ def random_lorentz(n, generator=None, max_rapidity=2.0, dtype=torch.float64):
     q = torch.randn(2, n, 4, **options)  # quaternions (cos a/2, n sin a/2) of any length, spread evenly over directions
     left, right = rotation_matrix(q[..., 1:], 2 * torch.atan2(q[..., 1:].norm(dim=-1), q[..., 0]))
     speed = torch.tanh(max_rapidity * torch.rand(n, 1, **options))
-    return left @ boost_matrix(torch.nn.functional.pad(speed, (2, 0))) @ right
+    beta = torch.nn.functional.pad(speed, (2, 0))
+    return left @ boost(torch.eye(4, dtype=dtype, device=speed.device), beta[:, None]).mT @ right
 
 
 def transform(matrix, momenta):
@@ -297,12 +281,17 @@ def transform(matrix, momenta):
     return momenta @ matrix.mT
 
 
-def _components(p):
-    """Return E, px, py, pz, each (...,)."""
+def _checked(p):
+    """Return the four-momenta as a tensor of floating point numbers."""
     p = torch.as_tensor(p)
     if p.dim() < 1 or p.shape[-1] != 4:
         raise ValueError(f"four-momenta have the shape (..., 4) = (E, px, py, pz), not {tuple(p.shape)}")
-    return (p if p.is_floating_point() else p.to(torch.get_default_dtype())).unbind(-1)
+    return p if p.is_floating_point() else p.to(torch.get_default_dtype())
+
+
+def _components(p):
+    """Return E, px, py, pz, each (...,)."""
+    return _checked(p).unbind(-1)
 
 
 def _asinh_ratio(z, r):

@@ -5,7 +5,7 @@ import itertools
 from torch import nn
 
 
-class MLP(nn.Sequential):
+class MLP(nn.Module):
     """Multilayer perceptron: linear maps with a fixed non-linear function between them.
 
         h_0 = x,    h_i = a(W_i h_(i-1) + b_i),    MLP(x) = W h_last + b
@@ -30,7 +30,11 @@ class MLP(nn.Sequential):
         widths = (features, *hidden, outputs)
         if any(not isinstance(width, int) or width < 1 for width in widths):
             raise ValueError(f"the widths of an MLP are positive integers, not {widths} (features, *hidden, outputs)")
+        super().__init__()
         layers = []
         for before, after in itertools.pairwise(widths):
             layers += [nn.Linear(before, after), activation()]  # (n, before) -> (n, after)
-        super().__init__(*layers[:-1])  # no activation behind the last layer: outputs may take any value
+        self.layers = nn.Sequential(*layers[:-1])  # no activation behind the last layer: outputs may take any value
+
+    def forward(self, x):
+        return self.layers(x)

@@ -92,6 +92,8 @@ def relative_error(prediction, truth):
 def quantile_summary(delta):
     """Median, 68% and 99% quantile of |Delta|: the typical error, its spread and its tail.
 
+    Shapes:
+        delta (n,) or (n, 1) -> {"median": number, "68%": number, "99%": number}
     Example:
         >>> quantile_summary(torch.linspace(-1, 1, 2001, dtype=torch.float64))
         {'median': 0.5, '68%': 0.68, '99%': 0.99}

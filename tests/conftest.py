@@ -175,16 +175,5 @@ def course(tmp_path, monkeypatch):
     return Course(tmp_path)
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "everything: only in `make test-all` (LHCML_TEST_ALL=1)")
-
-
-def pytest_collection_modifyitems(items):
-    if os.environ.get("LHCML_TEST_ALL") != "1":
-        for item in items:
-            if item.get_closest_marker("everything"):
-                item.add_marker(pytest.mark.skip(reason="only in `make test-all` (LHCML_TEST_ALL=1)"))
-
-
 def pytest_unconfigure():
     shutil.rmtree(RUNS, ignore_errors=True)

@@ -79,36 +79,44 @@ def file_of_pickles(folder):
 EVENTS = {
     "columns of unequal length": (
         lambda _: Events({"x": GOOD, "y": GOOD[:3]}, {"x": "GeV", "y": "GeV"}),
-        ValueError, "their lengths are: x 5, y 3", "one row per event",
+        ValueError, "lengths of the columns are: x 5, y 3", "one row per event",
     ),
-    "no columns": (lambda _: Events({}, {}), TypeError, "not dict", "at least one entry"),
+    "no columns": (lambda _: Events({}, {}), TypeError, "not an empty one", "at least one entry"),
     "a tensor instead of columns": (lambda _: Events(GOOD, UNIT), TypeError, "not Tensor", "must be a dict of name"),
     "no events": (lambda _: Events({"x": GOOD[:0]}, UNIT), ValueError, "hold no events", "look at the cut or file"),
     "NaN in the data": (
-        lambda _: with_nan(), ValueError, "column 'momentum' has nan in row 3; NaN or inf stand in 1 of 5", "torch.isfinite",
+        lambda _: with_nan(),
+        ValueError, "column 'momentum' has nan in row 3; NaN or inf stand in 1 of 5", "torch.isfinite",
     ),
     "inf in the data": (
-        lambda _: Events({"x": GOOD / (GOOD - 2)}, UNIT), ValueError, "column 'x' has inf in row 1", "mend their source",
+        lambda _: Events({"x": GOOD / (GOOD - 2)}, UNIT),
+        ValueError, "column 'x' has inf in row 1", "mend their source",
     ),
     "a list of texts": (
-        lambda _: Events({"x": ["a", "b"]}, UNIT), TypeError, "column 'x' must be a tensor or array of numbers, not list", "",
+        lambda _: Events({"x": ["a", "b"]}, UNIT),
+        TypeError, "column 'x' must be a tensor or array of numbers, not list", "number texts",
     ),
     "rows of unequal length": (
-        lambda _: Events({"x": [[1.0], [1.0, 2.0]]}, UNIT), TypeError, "column 'x'", "must be padded first",
+        lambda _: Events({"x": [[1.0], [1.0, 2.0]]}, UNIT), TypeError, "column 'x'", "pad rows of unequal length",
     ),
     "complex numbers": (
-        lambda _: Events({"x": torch.ones(3, dtype=torch.complex64)}, UNIT), TypeError, "has the type complex64", "use one of bool",
+        lambda _: Events({"x": torch.ones(3, dtype=torch.complex64)}, UNIT),
+        TypeError, "has the type complex64", "use one of bool",
     ),
     "a single number": (
-        lambda _: Events({"x": 3.0}, UNIT), ValueError, "column 'x' is a single number", "one row per event, shape (n,)",
+        lambda _: Events({"x": 3.0}, UNIT),
+        ValueError, "column 'x' is a single number", "one row per event, shape (n,)",
     ),
     "a column without a unit": (
         lambda _: Events({"x": GOOD}, {}), ValueError, "no unit for x", "'1' for pure numbers",
     ),
     "a unit without a column": (
-        lambda _: Events({"x": GOOD}, {"x": "GeV", "pt": "GeV"}), ValueError, "units for pt", "the only columns are: x",
+        lambda _: Events({"x": GOOD}, {"x": "GeV", "pt": "GeV"}),
+        ValueError, "units for pt", "the only columns are: x; take them out",
     ),
-    "a name that is no name": (lambda _: Events({"p T": GOOD}, {"p T": "GeV"}), TypeError, "'p T' cannot name", "such as 'pt_z'"),
+    "a name that is no name": (
+        lambda _: Events({"p T": GOOD}, {"p T": "GeV"}), TypeError, "'p T' cannot name", "such as 'pt_z'",
+    ),
     "provenance that JSON cannot hold": (
         lambda _: Events({"x": GOOD}, UNIT, {"seed": GOOD}), TypeError, "Tensor is not JSON", "a dict of plain numbers",
     ),
@@ -118,32 +126,37 @@ EVENTS = {
     "two columns between the brackets": (
         lambda _: events()["pt_z", "count"], TypeError, "one column by name", "events.stack(",
     ),
-    "an event that is not there": (lambda _: events()[5], IndexError, "no event 5", "there are 5"),
+    "an event that is not there": (lambda _: events()[5], IndexError, "no event 5", "there are 5, counted from 0"),
     "a mask of another length": (
-        lambda _: events()[GOOD[:3] > 1], IndexError, "the mask has the shape (3,)", "it must be (5,), one entry per event",
+        lambda _: events()[GOOD[:3] > 1],
+        IndexError, "the mask has the shape (3,)", "it must be (5,), one entry per event",
     ),
-    "a mask of numbers": (lambda _: events()[GOOD], TypeError, "not torch.float32 (5,)", "takes a mask (bool) or indices"),
+    "a mask of numbers": (
+        lambda _: events()[GOOD], TypeError, "not torch.float32 (5,)", "takes a mask (bool) or indices",
+    ),
     "fractions above 1": (
         lambda _: events().split(0.8, 0.3), ValueError, "(0.8, 0.3) add up to 1.1", "together they may be at most 1",
     ),
-    "counts instead of fractions": (lambda _: events().split(4, 1), ValueError, "not (4, 1)", "such as split(0.8, 0.1, 0.1)"),
+    "counts instead of fractions": (
+        lambda _: events().split(4, 1), ValueError, "not (4, 1)", "such as split(0.8, 0.1, 0.1)",
+    ),
     "too few events to split": (
-        lambda _: events().split(0.9, 0.05), ValueError, "5 events are too few", "a part would be empty",
+        lambda _: events().split(0.8, 0.05), ValueError, "5 events are too few", "take more",
     ),
     "stacking different types": (
         lambda _: events().stack("pt_z", "count"), TypeError, "pt_z float32, count int64", "events[name].float()",
     ),
     "stacking a column that was cut behind the back": (
         lambda _: (e := events(), e.columns.update(pt_z=GOOD[:2]), e.stack("pt_z"))[2],
-        ValueError, "their lengths are: pt_z 2, count 5", "one row per event",
+        ValueError, "lengths of the columns are: pt_z 2, count 5", "one row per event",
     ),
     "a type too small for the numbers": (
         lambda _: Events({"x": GOOD * 1e5}, UNIT).to(dtype=torch.float16),
-        ValueError, "'x' has inf in row 0 after the conversion to torch.float16", "",
+        ValueError, "'x' has inf in row 0", "torch.float16 is too small for these numbers, keep a larger type",
     ),
     "joining samples with other units": (
         lambda _: Events.join([Events({"x": GOOD}, UNIT), Events({"x": GOOD}, {"x": "TeV"})]),
-        ValueError, "sample 1 does not fit", "x (n,) TeV",
+        ValueError, "sample 1 is Events(5 events: x (n,) TeV)", "convert before you join",
     ),
 }  # fmt: skip
 
@@ -167,25 +180,30 @@ FILES = {
         lambda f: Events.load(saved(f), "0" * 64), BadSample, "its sha256 is", "git checkout -- data",
     ),
     "a plain npz without units": (
-        lambda f: Events.load(forged(f, {"x": np.ones(3)})), BadSample, "no units and provenance (it holds 'x.npy')", "numpy.load",
+        lambda f: Events.load(forged(f, {"x": np.ones(3)})),
+        BadSample, "no units and provenance (it holds 'x.npy')", "numpy.load",
     ),
     "units missing": (
-        lambda f: Events.load(forged(f, {"x": np.ones(3)}, about(units=None))), BadSample, "its units are missing", "save again",
+        lambda f: Events.load(forged(f, {"x": np.ones(3)}, about(units=None))),
+        BadSample, "its units are missing", "save again",
     ),
     "a unit missing": (
-        lambda f: Events.load(forged(f, {"x": np.ones(3)}, about(units={}))), BadSample, "no unit for x", "give one for each",
+        lambda f: Events.load(forged(f, {"x": np.ones(3)}, about(units={}))),
+        BadSample, "no unit for x", "give one for each",
     ),
     "an unreadable description": (
         lambda f: Events.load(forged(f, {"x": np.ones(3)}, "{")), BadSample, "are not JSON", "write it again",
     ),
     "the format of a later version": (
-        lambda f: Events.load(forged(f, {"x": np.ones(3)}, about(format=2))), BadSample, "file format 2", "update lhcml-tutor",
+        lambda f: Events.load(forged(f, {"x": np.ones(3)}, about(format=2))),
+        BadSample, "file format 2", "update lhcml-tutor",
     ),
     "a column that is gone": (
         lambda f: Events.load(forged(f, {}, about())), BadSample, "lost its column 'x'", "lhcml data check",
     ),
     "a column of another shape": (
-        lambda f: Events.load(forged(f, {"x": np.ones(4)}, about())), BadSample, "says it is (4,) float64", "write it again",
+        lambda f: Events.load(forged(f, {"x": np.ones(4)}, about())),
+        BadSample, "says it is (4,) float64", "write it again",
     ),
     "Python objects": (
         lambda f: Events.load(file_of_pickles(f)), BadSample, "holds Python objects", "save it as numbers",
@@ -202,7 +220,8 @@ FILES = {
         BadSample, "says it is (1000000000000,) float64", "write it again",
     ),
     "text in place of an array": (
-        lambda f: Events.load(forged(f, {}, about(), {"x": b"hello, world"})), BadSample, "is not a numpy array", "write it again",
+        lambda f: Events.load(forged(f, {}, about(), {"x": b"hello, world"})),
+        BadSample, "is not a numpy array", "write it again",
     ),
     "saving under a foreign name": (
         lambda f: events().save(f / "sample.csv"), ValueError, "saved as .npz", "sample.npz",
@@ -215,17 +234,27 @@ FILES = {
 
 STORAGE = {
     "an unknown sample": (lambda _: storage.find("higgs"), ValueError, "no sample 'higgs'", "the samples are: z_mumu"),
-    "unknown first events": (lambda _: load_first_events("Z"), ValueError, "no sample 'Z'", "the first events are: z_mumu"),
-    "more events than there are": (
-        lambda _: load_first_events("ttbar", n=10**9), ValueError, "n = 1000000000, but the sample 'ttbar' has", "make_first_events(",
+    "unknown first events": (
+        lambda _: load_first_events("Z"), ValueError, "no sample 'Z'", "the first events are: z_mumu",
     ),
-    "no events asked for": (lambda _: load_first_events("ttbar", n=0), ValueError, "n = 0", "1 to"),
-    "a maker that returns NaN": (lambda _: cache.cached("bad", with_nan), ValueError, "'momentum' has nan in row 3", "torch.isfinite"),
+    "more events than there are": (
+        lambda _: load_first_events("ttbar", n=10**9),
+        ValueError, "n = 1000000000, but the sample 'ttbar' has", "make_first_events(",
+    ),
+    "no events asked for": (
+        lambda _: load_first_events("ttbar", n=0),
+        ValueError, "n = 0", "must be at least 1, or left out for all",
+    ),
+    "a maker that returns NaN": (
+        lambda _: cache.cached("bad", with_nan), ValueError, "'momentum' has nan in row 3", "torch.isfinite",
+    ),
     "a maker that returns a dict": (
-        lambda _: cache.cached("bad", lambda: {"x": GOOD}), TypeError, "the maker of 'bad' returned dict", "must return Events",
+        lambda _: cache.cached("bad", lambda: {"x": GOOD}),
+        TypeError, "the maker of 'bad' returned dict", "must return Events",
     ),
     "a tensor as argument of a cached sample": (
-        lambda _: cache.cached("bad", with_nan, x=GOOD), TypeError, "Tensor is not JSON", "must be plain numbers, texts and lists",
+        lambda _: cache.cached("bad", with_nan, x=GOOD),
+        TypeError, "Tensor is not JSON", "must be plain numbers, texts and lists",
     ),
     "shards without events": (
         lambda _: cache.cached_shards("bad", with_nan, n=0, per_shard=10), ValueError, "n=0", "must be at least 1",

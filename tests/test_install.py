@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -148,6 +149,21 @@ def test_a_python_that_will_not_do(checkout, state, said):
     assert status != 0 and not asked
     assert said in output and "PYTHON=/path/to/python3" in output
     assert not (checkout / ".venv" / ".course").exists()
+
+
+@pytest.mark.parametrize(
+    "before, state",
+    [
+        ("pass", "good"),
+        ("sys.version_info = (3, 10, 13)", "old"),
+        ("util.find_spec = lambda name: None if name == 'ensurepip' else name", "bare"),
+        ("util.find_spec = lambda name: None if name == 'venv' else name", "bare"),
+    ],
+)
+def test_what_a_python_is_asked(before, state):
+    (code,) = re.findall(r"'(import sys, importlib\.util as util; .*?)'", (ROOT / "Makefile").read_text(), re.DOTALL)
+    code = f"import sys, importlib.util as util\n{before}\n" + re.sub(r"\\\n\s*", "", code)
+    assert subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60).strip() == state
 
 
 def test_another_python_can_be_named(checkout):

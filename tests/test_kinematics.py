@@ -131,7 +131,7 @@ def test_without_boost_random_lorentz_gives_even_rotations():
 
 def test_boosts():
     beta = torch.tensor([0.3, -0.5, 0.6], dtype=torch.float64)
-    L = k.boost_matrix(beta)
+    L = k.boost(torch.eye(4, dtype=torch.float64), beta).mT
     p = particles()
     assert (L.mT @ G @ L - G).abs().max() < 1e-13
     assert torch.allclose(k.transform(L, p), k.boost(p, beta), rtol=1e-12, atol=1e-10)
@@ -189,6 +189,7 @@ def test_gradients_are_finite_off_the_beam():
 def test_arrays_and_integers_are_taken():
     assert k.pt(np.array([[13.0, 3.0, 4.0, 12.0]])).tolist() == [5.0]
     assert k.mass(torch.tensor([5, 0, 0, 3])) == 4
+    assert k.boost(np.array([4, 0, 0, 0]), torch.tensor([0, 0, 0.6])).tolist() == pytest.approx([5, 0, 0, 3])
 
 
 @pytest.mark.parametrize(

@@ -46,9 +46,10 @@ def test_weights_give_the_cross_section():
     The mean is of |M|^2 t u / s^2: without the factor a few collinear events would carry it and hide a fault of 1%.
     """
     n = 50_000
-    columns, thrown = make_amplitudes("qqbar_zg", n, seed=3)
-    s, t, u = mandelstam(columns["momenta"])
-    value = columns["weight"] * columns["amplitude"] * t * u / s**2
+    events = make_amplitudes("qqbar_zg", n, seed=3)
+    thrown = events.provenance["points_thrown"]
+    s, t, u = mandelstam(events["momenta"])
+    value = events["weight"] * events["amplitude"] * t * u / s**2
     mean = value.sum() / thrown
     error = (value.square().sum() / thrown - mean**2).sqrt() / thrown**0.5
 
@@ -73,11 +74,9 @@ def test_weights_give_the_cross_section():
 @pytest.mark.parametrize("process", ["qqbar_zg", "qqbar_zgg"])
 def test_a_small_sample_is_the_beginning_of_a_large_one(process, monkeypatch):
     monkeypatch.setattr(amplitudes, "POINTS", 500)
-    large, thrown_large = make_amplitudes(process, 1600, seed=4)
-    small, thrown_small = make_amplitudes(process, 700, seed=4)
-    assert all(torch.equal(small[name], large[name][:700]) for name in small)
-    assert thrown_small < thrown_large
-    other, _ = make_amplitudes(process, 700, seed=5)
+    large, small, other = (make_amplitudes(process, n, seed) for n, seed in ((1600, 4), (700, 4), (700, 5)))
+    assert all(torch.equal(small[name], large[name][:700]) for name in small.columns)
+    assert small.provenance["points_thrown"] < large.provenance["points_thrown"]
     assert not torch.isclose(other["amplitude"], small["amplitude"]).any()
     assert len(set(large["amplitude"].tolist())) == 1600  # no batch comes twice
 

@@ -23,13 +23,6 @@ def test_everything_is_built():
     assert not problems, "\n".join(problems)
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
-def test_links_of_pages(name):
-    path = sources.root() / name
-    problems = gates.broken_links(path.read_text(), path, sources.root())
-    assert not problems, "\n".join(problems)
-
-
 def test_readme_has_its_generated_tables():
     text = (sources.root() / "README.md").read_text()
     for name in ("chapters", "results"):

@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from lhcml_tutor.notebooks import colab
 
 ROOT = Path(__file__).parents[1]
@@ -59,19 +57,17 @@ def test_pictures_have_a_text():
     assert len(pictures) > 0 and all(len(text) >= 10 for text, _ in pictures)
 
 
-@pytest.mark.parametrize("name", ["README.md", "CITATION.cff"])
-def test_address_is_the_one_of_pyproject(name):
-    text = (ROOT / name).read_text(encoding="utf-8")
-    owner = re.escape(colab.repository().split("/")[-1])
-    addresses = re.findall(rf"https://[\w./-]*?{owner}", text) + re.findall(
-        rf"https://[\w./-]*/github/[\w-]+/{owner}", text
-    )
-    assert colab.repository() in addresses
-    right = (
-        colab.repository(),
-        colab.repository().replace("https://github.com", "https://colab.research.google.com/github"),
-    )
-    assert not [address for address in addresses if not address.startswith(right)]
+def test_address_is_written_in_pyproject_alone_or_equal_to_it():
+    own = colab.repository().removeprefix("https://github.com/")
+    for name in ("README.md", "CITATION.cff", "CONTRIBUTING.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        written = re.findall(r"https://(?:github\.com|colab\.research\.google\.com/github)/([\w.-]+/[\w.-]+)", text)
+        assert set(written) <= {own}, name
+        assert written or name == "CONTRIBUTING.md"
+    for path in [*ROOT.glob("lhcml_tutor/**/*.py"), *ROOT.glob("lectures/*.py"), *ROOT.glob("tutorials/*.py")]:
+        assert own not in path.read_text(encoding="utf-8"), (
+            f"{path} writes the address; take it from colab.repository()"
+        )
 
 
 def test_licence_and_text_licence():

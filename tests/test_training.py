@@ -1,44 +1,21 @@
-"""fit against a loop by hand and torch's own schedulers; what it records, restores, says and refuses."""
+"""fit against a loop by hand and torch's own schedulers: steps, batches, validation, record, what is printed."""
 
 import io
+import itertools
 import math
-import os
-import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
 import torch
+from fits import QUIET, mse, network, sample, weights
 from torch import nn
 
 from lhcml_tutor import training
-from lhcml_tutor.layers import MLP
 from lhcml_tutor.training import batches as batches_module
-from lhcml_tutor.training import checkpoints, loop, progress
+from lhcml_tutor.training import progress
 from lhcml_tutor.training.batches import Batches
-from lhcml_tutor.training.precision import Precision
-
-QUIET = {"progress": False, "seed": 1}
-
-
-def sample(n=200, seed=0):
-    x = torch.randn(n, 3, generator=torch.Generator().manual_seed(seed))
-    return {"x": x, "y": x.square().sum(1, keepdim=True)}
-
-
-def network(seed=0):
-    torch.manual_seed(seed)
-    return MLP(3, 1, hidden=(16, 16))
-
-
-def mse(model, batch):
-    return (model(batch["x"]) - batch["y"]).square().mean()
-
-
-def weights(model):
-    return torch.cat([weight.detach().flatten() for weight in model.parameters()])
-
 
 # --- the loop itself -------------------------------------------------------------------------------------------------
 
@@ -101,7 +78,7 @@ def test_values_of_the_schedule():
     rate = [training.learning_rate_at(s, steps=100, learning_rate=2.0, warmup=0.1) for s in range(1, 101)]
     assert rate[0] == pytest.approx(0.2) and rate[9] == 2.0 and rate[10] == 2.0  # full rate at steps 10 and 11
     assert rate[55] == pytest.approx(1.0)  # half way down
-    assert 0 < rate[-1] < 1e-3 and all(a >= b for a, b in zip(rate[10:], rate[11:], strict=False))
+    assert 0 < rate[-1] < 1e-3 and all(a >= b for a, b in itertools.pairwise(rate[10:]))
     constant = [training.learning_rate_at(s, steps=100, learning_rate=2.0, schedule=None) for s in (1, 5, 6, 100)]
     assert constant == [0.4, 2.0, 2.0, 2.0]
     assert training.learning_rate_at(1, steps=1, learning_rate=2.0) == 2.0
@@ -224,7 +201,7 @@ def test_a_validation_loss_that_is_not_finite_warns_and_is_not_the_best():
 
 def test_terms_of_a_dict_loss_are_recorded_and_their_sum_is_minimised():
     def terms(model, batch):
-        return {"fit": mse(model, batch), "loss": 0.1 * model[0].weight.square().sum()}
+        return {"fit": mse(model, batch), "loss": 0.1 * model.layers[0].weight.square().sum()}
 
     history = training.fit(network(), terms, sample(), steps=12, batch_size=32, **QUIET)
     assert list(history.terms) == ["fit", "loss"]
@@ -250,274 +227,6 @@ def test_fit_works_where_gradients_are_switched_off_outside():
     with torch.no_grad():
         history = training.fit(network(), mse, sample(), steps=40, batch_size=64, learning_rate=1e-2, **QUIET)
     assert history.loss[-1] < history.loss[0]
-
-
-# --- divergence ------------------------------------------------------------------------------------------------------
-
-
-def at_step(k, action, base=mse):
-    """Return a loss that does something else at training step k."""
-    calls = []
-
-    def loss(model, batch):
-        if model.training:
-            calls.append(1)
-        value = base(model, batch)
-        return action(model, value) if len(calls) == k and model.training else value
-
-    return loss
-
-
-@pytest.mark.parametrize("k", [1, 37, 50, 51, 80])
-def test_divergence_names_the_exact_step(k):
-    bad = at_step(k, lambda model, value: value * math.inf)
-    with pytest.raises(training.TrainingDiverged, match=f"the loss not finite at step {k} of 80") as caught:
-        training.fit(network(), bad, sample(), steps=80, batch_size=32, clip=None, **QUIET)
-    error = caught.value
-    assert error.step == k and error.term == "the loss"
-    assert error.learning_rate == training.learning_rate_at(k, steps=80, learning_rate=1e-3)
-    assert len(error.history.loss) == k and not np.isfinite(error.history.loss[-1])
-    assert ("clip=1.0" in str(error)) == (k > 1)
-    assert ("before any parameter has moved" in str(error)) == (k == 1)
-
-
-def test_divergence_names_the_term_and_restores_the_best_weights():
-    def terms(model, batch):
-        return {"likelihood": mse(model, batch), "prior": model[0].weight.square().sum()}
-
-    def spoil(model, value):
-        return {**value, "prior": value["prior"] + math.nan}
-
-    model, valid = network(), sample(seed=4)
-    message = r"the term 'prior' not finite at step 43 .* The model has its best weights, of step 40"
-    with pytest.raises(training.TrainingDiverged, match=message):
-        training.fit(
-            model, at_step(43, spoil, terms), sample(), valid, steps=80, batch_size=32, validate_every=20, **QUIET
-        )
-    assert weights(model).isfinite().all()
-
-
-def test_a_gradient_that_is_not_finite_is_named_where_the_loss_still_is():
-    def spoil(model, value):
-        return value + (0 * model[0].weight).sqrt().sum()  # worth zero, with the gradient 0 * inf
-
-    with pytest.raises(training.TrainingDiverged, match="the gradient not finite at step 22 of 80"):
-        training.fit(network(), at_step(22, spoil), sample(), steps=80, batch_size=32, **QUIET)
-
-
-def test_a_true_divergence_is_found():
-    with pytest.raises(training.TrainingDiverged, match="a smaller learning_rate"):
-        training.fit(
-            nn.Linear(3, 1), lambda m, b: mse(m, b).exp(), sample(), steps=300, batch_size=32, learning_rate=10.0,
-            warmup=0, schedule=None, clip=None, **QUIET,
-        )  # fmt: skip
-
-
-# --- stopping from the keyboard --------------------------------------------------------------------------------------
-
-
-def interrupt(model, value):
-    raise KeyboardInterrupt
-
-
-def test_stopping_keeps_best_weights_and_history(monkeypatch, capsys):
-    monkeypatch.setenv("LHCML_STRICT", "0")
-    model, valid = network(), sample(seed=4)
-    loss = at_step(31, interrupt)
-    history = training.fit(model, loss, sample(), valid, steps=80, batch_size=32, validate_every=10, seed=1)
-    assert history.interrupted and len(history.loss) == 30 and history.best_step == 30
-    assert "stopped at step 30 of 80; the model has its best weights, of step 30" in capsys.readouterr().out
-    with torch.no_grad():
-        assert float(mse(model, valid)) == pytest.approx(history.best_loss, rel=1e-5)
-
-
-def test_stopping_ends_a_run_whose_verdicts_are_recorded(monkeypatch):
-    monkeypatch.setenv("LHCML_STRICT", "1")
-    with pytest.raises(KeyboardInterrupt):
-        training.fit(network(), at_step(3, interrupt), sample(), steps=8, batch_size=32, **QUIET)
-
-
-# --- checkpoints -----------------------------------------------------------------------------------------------------
-
-DROPOUT = """
-import os, signal, sys, torch
-sys.path.insert(0, sys.argv[2])
-import test_training as tests
-tests.noisy_fit(sys.argv[1], kill_at=int(sys.argv[3]))
-"""
-
-
-def noisy_fit(checkpoint=None, kill_at=None, **changed):
-    """A training with noise in the model, the loss and the order of rows."""
-    torch.manual_seed(5)
-    model = nn.Sequential(nn.Linear(3, 16), nn.BatchNorm1d(16), nn.SiLU(), nn.Dropout(0.2), nn.Linear(16, 1))
-    calls = []
-
-    def loss(model, batch):
-        calls.append(1)
-        if kill_at and len(calls) == kill_at:
-            os.kill(os.getpid(), 9)
-        return mse(model, {"x": batch["x"] + 0.1 * torch.randn_like(batch["x"]), "y": batch["y"]})
-
-    settings = {"steps": 60, "batch_size": 32, "validate_every": 8, "checkpoint": checkpoint, **QUIET, **changed}
-    history = training.fit(model, loss, sample(), sample(64, seed=4), **settings)
-    return history, weights(model), torch.rand(1), len(calls)
-
-
-@pytest.fixture(scope="module")
-def uninterrupted():
-    torch.set_num_threads(1)
-    return noisy_fit()
-
-
-def test_killed_in_the_middle_and_started_again_gives_the_same_curve(tmp_path, uninterrupted):
-    path = tmp_path / "fit.pt"
-    command = [sys.executable, "-c", DROPOUT, str(path), os.path.dirname(__file__), "43"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    killed = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert killed.returncode == -9, killed.stderr
-    assert torch.load(path, weights_only=True)["step"] == 32  # calls 43 = 39 steps and 4 validations
-    history, end, noise, calls = noisy_fit(path)
-    whole, end_whole, noise_whole, calls_whole = uninterrupted
-    assert calls < calls_whole / 2 + 5  # it did not start anew
-    assert np.array_equal(history.loss, whole.loss)
-    assert np.array_equal(history.gradient_norm, whole.gradient_norm)
-    assert np.array_equal(history.valid_loss, whole.valid_loss)
-    assert np.array_equal(history.learning_rate, whole.learning_rate)
-    assert (history.best_step, history.best_loss) == (whole.best_step, whole.best_loss)
-    assert torch.equal(end, end_whole) and torch.equal(noise, noise_whole)
-    assert [file.name for file in tmp_path.iterdir()] == ["fit.pt"]
-
-
-@pytest.mark.parametrize("part", ["batches", "optimizer", "random"])
-def test_each_part_of_a_checkpoint_counts(tmp_path, monkeypatch, uninterrupted, part):
-    """Planted: a checkpoint that forgets one part gives another curve."""
-    path = tmp_path / "fit.pt"
-    save = checkpoints.save
-
-    def save_and_stop(path, content):
-        save(path, content)
-        if content["step"] == 32:
-            raise InterruptedError
-
-    monkeypatch.setattr(checkpoints, "save", save_and_stop)
-    with pytest.raises(InterruptedError):
-        noisy_fit(path)
-    monkeypatch.setattr(checkpoints, "save", save)
-    content = torch.load(path, weights_only=True)
-    if part == "batches":
-        content["batches"]["used"] -= 1
-    elif part == "optimizer":
-        content["optimizer"]["state"][0]["exp_avg"].zero_()
-    else:
-        content["random"][0]["cpu"] = torch.Generator().manual_seed(0).get_state()
-    torch.save(content, path)
-    assert not np.array_equal(noisy_fit(path)[0].loss, uninterrupted[0].loss)
-
-
-def test_a_finished_training_is_read_back(tmp_path, uninterrupted, capsys):
-    noisy_fit(tmp_path / "fit.pt")
-    history, end, _, calls = noisy_fit(tmp_path / "fit.pt", progress=True)
-    assert calls == 0 and torch.equal(end, uninterrupted[1])
-    assert np.array_equal(history.loss, uninterrupted[0].loss)
-    assert "goes on after step 60 of 60" in capsys.readouterr().out
-
-
-def test_a_write_that_fails_leaves_the_old_checkpoint(tmp_path, monkeypatch):
-    path = tmp_path / "fit.pt"
-    checkpoints.save(path, {"step": 1})
-
-    def half(content, file):
-        file.write(b"half")
-        raise OSError("disk full")
-
-    monkeypatch.setattr(torch, "save", half)
-    with pytest.raises(OSError, match="disk full"):
-        checkpoints.save(path, {"step": 2})
-    assert torch.load(path, weights_only=True)["step"] == 1
-    assert [file.name for file in tmp_path.iterdir()] == ["fit.pt"]
-
-
-# --- mixed precision and memory --------------------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this is what happens without CUDA")
-def test_mixed_precision_without_cuda_warns_and_is_full_precision():
-    settings = {"steps": 10, "batch_size": 32, **QUIET}
-    with pytest.warns(UserWarning, match="goes on in full precision"):
-        mixed = training.fit(network(), mse, sample(), mixed_precision=True, **settings)
-    assert np.array_equal(mixed.loss, training.fit(network(), mse, sample(), **settings).loss)
-
-
-@pytest.mark.parametrize("name", ["bfloat16", "float16"])
-def test_code_path_of_mixed_precision_on_the_cpu(name, monkeypatch, tmp_path):
-    """Dry run: the same autocast and scaler that CUDA uses, which the CPU has but does not gain from."""
-
-    class OnCpu(Precision):
-        def __init__(self, mixed, device):
-            self.set(mixed or "full", "cpu")
-
-    types = []
-
-    def loss(model, batch):
-        prediction = model(batch["x"])
-        types.append(prediction.dtype)
-        return (prediction.float() - batch["y"]).square().mean()
-
-    monkeypatch.setattr(training, "Precision", OnCpu)
-    settings = {"steps": 100, "batch_size": 64, "learning_rate": 1e-2, **QUIET}
-    full = training.fit(network(), mse, sample(), **settings)
-    path = tmp_path / "fit.pt"
-    model = network()
-    mixed = training.fit(model, loss, sample(), mixed_precision=name, checkpoint=path, **settings)
-    assert set(types) == {getattr(torch, name)}
-    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
-    assert mixed.loss[-10:].mean() == pytest.approx(full.loss[-10:].mean(), rel=0.2)
-    assert not np.array_equal(mixed.loss, full.loss)
-    assert ("scale" in torch.load(path, weights_only=True)["precision"]) == (name == "float16")
-
-
-def test_out_of_memory_says_what_to_lower():
-    def full(model, value):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-
-    with pytest.raises(MemoryError, match="batch_size=32; lower it, for example to 16"):
-        training.fit(network(), at_step(1, full), sample(), steps=8, batch_size=32, **QUIET)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
-@pytest.mark.parametrize("mixed", [False, "bfloat16", "float16"])
-def test_on_cuda(mixed, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "WINDOW", 20)
-    settings = {"steps": 400, "batch_size": 64, "learning_rate": 1e-2, "mixed_precision": mixed, **QUIET}
-    model = network()
-    history = training.fit(model, mse, sample(2000), sample(500, seed=4), checkpoint=tmp_path / "fit.pt", **settings)
-    assert next(model.parameters()).is_cuda
-    assert history.loss[-20:].mean() < 0.1 * history.loss[0]
-    again = training.fit(network(), mse, sample(2000), sample(500, seed=4), **settings)
-    assert np.allclose(history.loss[:50], again.loss[:50], rtol=0.05)
-    with pytest.raises(training.TrainingDiverged, match="at step 37 of 400"):
-        training.fit(network(), at_step(37, lambda m, v: v * math.inf), sample(), **settings)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
-def test_steps_on_cuda_do_not_wait_for_the_gpu(recwarn):
-    torch.cuda.set_sync_debug_mode("warn")
-    try:
-        training.fit(network(), mse, sample(2000), steps=500, batch_size=64, validate_every=500, **QUIET)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    waits = [warning for warning in recwarn.list if "synchroniz" in str(warning.message)]
-    assert len(waits) < 100  # a few per window of 50 steps, none per step
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
-def test_cuda_out_of_memory_is_explained():
-    def greedy(model, batch):
-        return mse(model, batch) + torch.zeros(2**40, device="cuda").sum()
-
-    with pytest.raises(MemoryError, match="lower it, for example to 16"):
-        training.fit(network(), greedy, sample(), steps=8, batch_size=32, **QUIET)
 
 
 # --- what is printed -------------------------------------------------------------------------------------------------

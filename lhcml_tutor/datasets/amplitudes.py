@@ -48,25 +48,18 @@ def load_amplitudes(process="qqbar_zgg", n=100_000, seed=1, energy=(300.0, 2000.
         (torch.Size([1000, 4, 4]), '1')
     """
     process, n, seed, energy = _checked(process, n, seed, energy)
-    return cached(f"amplitudes_{process}", make_events, process=process, n=n, seed=seed, energy=energy)
+    return cached(f"amplitudes_{process}", make_amplitudes, process=process, n=n, seed=seed, energy=energy)
 
 
-def make_events(process, n, seed, energy=(300.0, 2000.0)):
-    """Make the sample anew; see `load_amplitudes`."""
-    columns, thrown = make_amplitudes(process, n, seed, energy)
-    n_gluons = GLUONS[process]
-    units = {"momenta": "GeV", "amplitude": ["1", "GeV^-2"][n_gluons - 1], "weight": ["1", "GeV^2"][n_gluons - 1]}
-    provenance = {
-        "process": process,
-        "generator": "lhcml_tutor.physics: RAMBO phase space, tree-level amplitude, full colour",
-        "seed": seed, "energy": list(energy), "min_pt": MIN_PT, "min_delta_r": MIN_DELTA_R, "mass_z": MASS_Z,
-        "points_thrown": thrown,
-    }  # fmt: skip
-    return Events(columns, units, provenance)
+def make_amplitudes(process, n, seed, energy=(300.0, 2000.0)):
+    """Make the sample of `load_amplitudes` anew, past the cache and without a word.
 
-
-def make_amplitudes(process, n, seed=1, energy=(300.0, 2000.0)):
-    """Return the columns of the sample and the number of points thrown before cuts; see `load_amplitudes`."""
+    Shapes:
+        as in `load_amplitudes`
+    Example:
+        >>> make_amplitudes("qqbar_zgg", n=10, seed=1)
+        Events(10 events: momenta (n, 5, 4) GeV, amplitude (n,) GeV^-2, weight (n,) GeV^2)
+    """
     batches, found, thrown = [], 0, 0
     while found < n:
         momenta, weight, place = _accepted(GLUONS[process], energy, seed, batch=len(batches))
@@ -77,7 +70,14 @@ def make_amplitudes(process, n, seed=1, energy=(300.0, 2000.0)):
         thrown += POINTS if not surplus else int(place[-1 - surplus]) + 1
         batches.append((momenta, qqbar_to_z_gluons(momenta), weight))
     columns = (torch.cat(parts)[:n] for parts in zip(*batches))
-    return dict(zip(("momenta", "amplitude", "weight"), columns)), thrown
+    units = {"qqbar_zg": ("GeV", "1", "1"), "qqbar_zgg": ("GeV", "GeV^-2", "GeV^2")}[process]
+    provenance = {
+        "process": process, "seed": seed, "energy": list(energy), "points_thrown": thrown,
+        "generator": "lhcml_tutor.physics: RAMBO phase space, tree-level amplitude in full colour",
+        "min_pt": MIN_PT, "min_delta_r": MIN_DELTA_R, "mass_z": MASS_Z,
+    }  # fmt: skip
+    names = ("momenta", "amplitude", "weight")
+    return Events(dict(zip(names, columns)), dict(zip(names, units)), provenance)
 
 
 def _accepted(n_gluons, energy, seed, batch):

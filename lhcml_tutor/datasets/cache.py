@@ -85,7 +85,7 @@ def cached_shards(name: str, make, *, n: int, per_shard: int, **key) -> Events:
         >>> del os.environ["LHCML_CACHE"]
     """
     if n < 1 or per_shard < 1:
-        raise ValueError(f"n={n} events in shards of per_shard={per_shard}: both must be at least 1")
+        raise ValueError(f"n={n} events in shards of per_shard={per_shard}; both must be at least 1")
     shards = range(-(-n // per_shard))
     return Events.join(cached(name, make, n=per_shard, shard=shard, **key) for shard in shards)[:n]
 

@@ -34,7 +34,7 @@ def as_tensor(name, values):
         column = torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as problem:
         text = f"column {name!r} must be a tensor or array of numbers, not {kind(values)} ({problem})"
-        raise TypeError(f"{text}; rows of unequal length must be padded first") from None
+        raise TypeError(f"{text}; pad rows of unequal length, number texts") from None
     number = str(column.dtype).removeprefix("torch.")
     if number not in KINDS:
         raise TypeError(f"column {name!r} has the type {number}; use one of {', '.join(KINDS)}")
@@ -59,7 +59,9 @@ def checked_units(units, columns) -> dict:
         remedy = "give one for each column: 'GeV', 'rad', '1' for pure numbers"
         raise ValueError(f"no unit for {', '.join(missing)}; {remedy}")
     if extra := [name for name in units if name not in columns]:
-        raise ValueError(f"units for {', '.join(map(str, extra))}, but the only columns are: {', '.join(columns)}")
+        raise ValueError(
+            f"units for {', '.join(map(str, extra))}, but the only columns are: {', '.join(columns)}; take them out"
+        )
     return {name: units[name] for name in columns}
 
 
@@ -83,7 +85,7 @@ def checked_provenance(provenance) -> dict:
     return dict(provenance)
 
 
-def check_finite(name, column, when="") -> None:
+def check_finite(name, column, remedy="mend their source, or cut them away with torch.isfinite first") -> None:
     """Demand that a column has no NaN and no inf.
 
     Raises:
@@ -99,7 +101,5 @@ def check_finite(name, column, when="") -> None:
     if bad.any():
         first = int(bad.nonzero()[0])
         what = "nan" if torch.isnan(column[first]).any() else "inf"
-        text = (
-            f"column {name!r} has {what} in row {first}{when}; NaN or inf stand in {int(bad.sum())} of {len(bad)} rows"
-        )
-        raise ValueError(f"{text}; mend their source, or cut them away with torch.isfinite before making Events")
+        text = f"column {name!r} has {what} in row {first}; NaN or inf stand in {int(bad.sum())} of {len(bad)} rows"
+        raise ValueError(f"{text}; {remedy}")

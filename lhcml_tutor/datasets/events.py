@@ -39,7 +39,8 @@ class Events:
 
     def __init__(self, columns, units, provenance=None):
         if not isinstance(columns, dict) or not columns:
-            raise TypeError(f"columns must be a dict of name -> tensor with at least one entry, not {kind(columns)}")
+            found = kind(columns) if not isinstance(columns, dict) else "an empty one"
+            raise TypeError(f"columns must be a dict of name -> tensor with at least one entry, not {found}")
         self.columns = {name: as_tensor(name, values) for name, values in columns.items()}
         self.units = checked_units(units, self.columns)
         self.provenance = checked_provenance(provenance)
@@ -53,7 +54,7 @@ class Events:
         lengths = {name: len(column) for name, column in self.columns.items()}
         if len(set(lengths.values())) > 1:
             text = ", ".join(f"{name} {length}" for name, length in lengths.items())
-            raise ValueError(f"all columns must have one row per event, but their lengths are: {text}")
+            raise ValueError(f"the lengths of the columns are: {text}; all must have one row per event")
 
     def _like(self, columns):
         """Return events with the same units and provenance, without looking at every number again."""
@@ -121,7 +122,9 @@ class Events:
             raise ValueError(f"the fractions {fractions} add up to {sum(fractions):g}; together they may be at most 1")
         edges = [round(len(self) * sum(fractions[:i])) for i in range(len(fractions) + 1)]
         if any(low == high for low, high in itertools.pairwise(edges)):
-            raise ValueError(f"{len(self)} events are too few for the fractions {fractions}: a part would be empty")
+            raise ValueError(
+                f"{len(self)} events are too few for the fractions {fractions}: a part would be empty; take more"
+            )
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         return tuple(self[order[low:high]] for low, high in itertools.pairwise(edges))
 
@@ -163,7 +166,7 @@ class Events:
         columns = {k: c.to(device, dtype if c.is_floating_point() else None) for k, c in self.columns.items()}
         if dtype in (torch.float16, torch.float32):
             for name, column in columns.items():
-                check_finite(name, column, f" after the conversion to {dtype}")
+                check_finite(name, column, f"{dtype} is too small for these numbers, keep a larger type")
         return self._like(columns)
 
     @classmethod
@@ -183,7 +186,7 @@ class Events:
         first = parts[0]
         for i, part in enumerate(parts):
             if part.units != first.units or any(part[k].shape[1:] != c.shape[1:] for k, c in first.columns.items()):
-                raise ValueError(f"sample {i} does not fit to the first one: {part!r} against {first!r}")
+                raise ValueError(f"convert before you join: sample {i} is {part!r}, the first one {first!r}")
         return first._like({name: torch.cat([part[name] for part in parts]) for name in first.columns})
 
     def save(self, path, *, compress=True):
@@ -239,7 +242,7 @@ def _rows(key, n):
         return key
     if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
         if not -n <= key < n:
-            raise IndexError(f"there is no event {key}; there are {n}")
+            raise IndexError(f"there is no event {key}; there are {n}, counted from 0")
         return slice(int(key) % n, int(key) % n + 1)
     try:
         rows = torch.as_tensor(key)

@@ -41,9 +41,11 @@ def load_first_events(which: str, n: int | None = None) -> Events:
     """
     _check_name(which)
     stored = manifest()[which]["events"]
-    if n is not None and not 1 <= n <= stored:
+    if n is not None and n < 1:
+        raise ValueError(f"n = {n} events; n must be at least 1, or left out for all {stored}")
+    if n is not None and n > stored:
         live = f"lt.datasets.make_first_events({which!r}, n={n}) makes more where Pythia is installed"
-        raise ValueError(f"n = {n}, but the sample {which!r} has 1 to {stored} events to give; {live}")
+        raise ValueError(f"n = {n}, but the sample {which!r} has {stored} events; {live}")
     events = _complete(which, Events.load(find(which)))
     if which == DISPLAY:
         return events[events["event"] < (n or stored)]

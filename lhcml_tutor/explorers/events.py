@@ -108,7 +108,7 @@ def _draw_integration(axes, result):
     curves.set(yscale="log", ylim=(3e-4, 20), xlim=(-12, 12))
     curves.set(xlabel="distance from the peak $x$ [1]", ylabel="density")
     curves.legend(loc="upper center", ncols=2)
-    show = np.unique(np.geomspace(10, len(result.n), 200).astype(int)) - 1
+    show = np.unique(np.geomspace(10, len(result.n), 120).astype(int)) - 1
     n, estimate, error = result.n[show], result.estimate[show], result.error[show]
     running.axhline(1, color="black", linewidth=1.4, linestyle="-")
     running.fill_between(n, estimate - error, estimate + error, color=COLOURS[0], alpha=0.3, linewidth=0)

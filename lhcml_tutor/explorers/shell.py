@@ -4,7 +4,7 @@ import html
 from dataclasses import dataclass
 from numbers import Integral, Number
 
-from ..plots.figures import PIXELS_PER_INCH, figure, in_jupyter, png
+from ..plots.figures import PIXELS_PER_INCH, WIDEST, figure, in_jupyter, png
 from ..scale import is_main_process
 
 
@@ -45,13 +45,13 @@ class Slider:
     def widget(self, name, **look):
         import ipywidgets
 
-        kind = (
-            ipywidgets.IntSlider if all_integers(self.min, self.max, self.step, self.value) else ipywidgets.FloatSlider
-        )
-        format_ = {} if kind is ipywidgets.IntSlider else {"readout_format": ".3~g"}
+        kind, look["readout_format"] = ipywidgets.IntSlider, "d"
+        if not all_integers(self.min, self.max, self.step, self.value):
+            digits = len(f"{self.step:.10f}".rstrip("0").partition(".")[2])
+            kind, look["readout_format"] = ipywidgets.FloatSlider, f".{digits}f"
         return kind(
             value=self.value, min=self.min, max=self.max, step=self.step, description=self.label or name,
-            continuous_update=False, **format_, **look,
+            continuous_update=False, **look,
         )  # fmt: skip
 
 
@@ -208,10 +208,10 @@ class Explorer:
         import ipywidgets
 
         longest = max(len(control.label or name) for name, control in self.controls.items())
-        look = {"style": {"description_width": f"{0.62 * longest + 1:.0f}em"}, "layout": {"width": "min(100%, 34em)"}}
+        look = {"style": {"description_width": f"{0.62 * longest + 1:.0f}em"}, "layout": {"width": "min(100%, 44em)"}}
         sliders = {name: control.widget(name, **look) for name, control in self.controls.items()}
         line = ipywidgets.HTML(layout={"min_height": "2em"})
-        width = figure(**self.layout)[0].get_figwidth() * PIXELS_PER_INCH
+        width = min(WIDEST, figure(**self.layout)[0].get_figwidth() * PIXELS_PER_INCH)
         picture = ipywidgets.Image(format="png", layout={"max_width": "100%", "width": f"{width:.0f}px"})
 
         def redraw(_change=None):

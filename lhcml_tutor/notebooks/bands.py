@@ -39,10 +39,6 @@ def stated(source) -> dict[str, dict]:
 
     Raises:
         Problem: a verdict's name or band is not written out, so that no test could hold it to its measurement.
-    Example:
-        >>> from .sources import find
-        >>> all(set(bands) == {"ci", "laptop", "gpu"} for s in find().values() for bands in stated(s).values())
-        True
     """
     found = {}
     for cell in code_cells(source.text):
@@ -84,13 +80,14 @@ def judge(name, band, entries) -> list[str]:
         >>> judge("width", (0.5, 1.1), entries)
         ["'width': the band 0.5 to 1.1 does not cover 1.2"]
         >>> judge("width", (0.5, 9.5), entries)     # doctest: +ELLIPSIS
-        ["'width': the band 0.5 to 9.5 ... twice the rule ...", "'width': ... does not reject untrained (9)"]
+        ["'width': the band 0.5 to 9.5 ... twice the rule...", "'width': ... does not reject untrained (9)"]
     """
     if len(entries) < FEWEST_SEEDS:
         return [f"{name!r}: measured with {len(entries)} seeds, a band needs {FEWEST_SEEDS}"]
     values = [math.nan if entry["value"] is None else entry["value"] for entry in entries]
     said, (low, high) = f"{name!r}: the band {band[0]:g} to {band[1]:g}", band
-    problems = [f"{said} does not cover {value:g}" for value in values if not low <= value <= high]
+    missed = [f"{value:g}" for value in values if not low <= value <= high]
+    problems = [f"{said} does not cover {', '.join(missed)}"] if missed else []
     rule = 2 * half_width(values, entries[0]["floor"])
     if high - low > 2 * rule:
         problems.append(f"{said} is wider than twice the rule, {rule:.3g}")

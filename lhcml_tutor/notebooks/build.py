@@ -25,10 +25,6 @@ def complete(source):
         source: from `sources.get`.
     Returns:
         nbformat notebook; its metadata `lhcml.code` is the hash of the code.
-    Example:
-        >>> from .sources import find
-        >>> all(complete(source).cells[0].cell_type == "markdown" for source in find().values())
-        True
     """
     cells = read(source.text).cells
     if source.student:  # it stands one folder deeper than its source, and so do its links
@@ -39,14 +35,7 @@ def complete(source):
 
 
 def student(source):
-    """Return the student notebook of a tutorial: solutions replaced by stubs, no outputs.
-
-    Example:
-        >>> from .sources import find
-        >>> notebooks = [student(source) for source in find().values() if not source.is_lecture]
-        >>> any("solution" in cell.metadata.get("tags", []) for nb in notebooks for cell in nb.cells)
-        False
-    """
+    """Return the student notebook of a tutorial: solutions replaced by stubs, no outputs."""
     cells = read(source.text).cells
     for cell in cells:
         if "solution" in cell.metadata.get("tags", []):
@@ -56,13 +45,7 @@ def student(source):
 
 
 def expected(source):
-    """Return {path: notebook} of what is built from one source, kept outputs included.
-
-    Example:
-        >>> from .sources import find
-        >>> [len(expected(source)) for source in find().values() if source.is_lecture][:1] in ([], [1])
-        True
-    """
+    """Return {path: notebook} of what is built from one source, kept outputs included."""
     notebooks = {source.complete: keep_outputs(complete(source), load(source.complete))}
     if source.student:
         notebooks[source.student] = student(source)

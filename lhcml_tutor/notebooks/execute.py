@@ -125,7 +125,7 @@ def clean(notebook, folder) -> None:
             cell.outputs = _merged([output for output in cell.outputs if not _is_volatile(output)])
             for output in cell.outputs:
                 if output.output_type == "stream":
-                    output.text = output.text.replace(f"{folder}{os.sep}", "").replace(str(Path.home()), "~")
+                    output.text = output.text.replace(f"{folder}{os.sep}", "")
 
 
 def make_slides(source, folder, reveal=None) -> Path:
@@ -158,18 +158,11 @@ def make_slides(source, folder, reveal=None) -> Path:
 
 @contextmanager
 def environment(source, scale=None, parameters=None, strict=True, until=None, threads=None):
-    """Give the environment of a run, and the collector of its records.
-
-    Example:
-        >>> from .sources import find
-        >>> for source in find().values():
-        ...     with environment(source, "ci") as (env, records):
-        ...         assert env["LHCML_NOTEBOOK"] == source.key
-    """
+    """Give the environment of a run, and the collector of its records."""
     if scale is not None and scale not in SCALES:
         raise Problem(f"{scale!r} is not a scale; it is one of {', '.join(SCALES)}")
     check_parameters(source, parameters or {})
-    folder = runs_folder(source.root)
+    folder = runs_folder(source.root).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     records = _Records(folder, Path(tempfile.mkdtemp(prefix=".running-", dir=folder)))
     env = {**os.environ, "LHCML_NOTEBOOK": source.key, "LHCML_CODE": source.code, "LHCML_STRICT": str(int(strict))}

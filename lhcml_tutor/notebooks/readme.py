@@ -73,13 +73,7 @@ def measured(sources) -> str:
 
 
 def state(source) -> str:
-    """Return what has been done with a notebook, in words.
-
-    Example:
-        >>> from .sources import find
-        >>> all(state(source) for source in find().values())
-        True
-    """
+    """Return what has been done with a notebook, in words."""
     notebook = load(source.complete)
     if notebook is None:
         return "not built"

@@ -31,28 +31,25 @@ def load(source, scale) -> list[dict]:
         []
     """
     path = path_of(source, scale)
-    return json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
+    if not path.exists():
+        return []
+    try:
+        runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
+        lacking = [name for run in runs for name in KEPT if name not in run]
+    except (ValueError, KeyError, TypeError):
+        lacking = ["a list of runs"]
+    if lacking:
+        raise Problem(f"{path} has no {lacking[0]}: it does not fit {SCHEMA.name}; write it with `lhcml promote`")
+    return runs
 
 
 def defaults(source, scale) -> list[dict]:
-    """Return the stored runs with the notebook's own parameters and its current code, one for each seed.
-
-    Example:
-        >>> from .sources import find
-        >>> all(run["changed"] == [] for source in find().values() for run in defaults(source, "ci"))
-        True
-    """
+    """Return the stored runs with the notebook's own parameters and its current code, one for each seed."""
     return [run for run in load(source, scale) if not run["changed"] and run["code"] == source.code]
 
 
 def recorded(source, scale) -> list[dict]:
-    """Return the runs in runs/ of a notebook's current code at a scale, oldest first.
-
-    Example:
-        >>> from .sources import find
-        >>> all(run["scale"] == "ci" for source in find().values() for run in recorded(source, "ci"))
-        True
-    """
+    """Return the runs in runs/ of a notebook's current code at a scale, oldest first."""
     runs = []
     for path in sorted(runs_folder(source.root).glob(f"{source.key}.{scale}.*.json")):
         run = json.loads(path.read_text(encoding="utf-8"))

@@ -54,10 +54,6 @@ def run_all(source, wanted, *, scale=None, until=None, jobs=1, fresh=False, say=
         fresh: run again what runs/ already has.
     Raises:
         Problem: a parameter is wrong, or a run failed; the message ends with what it printed last.
-    Example:
-        >>> from .sources import find
-        >>> [run_all(source, []) for source in find().values()][:1] in ([], [[]])
-        True
     """
     for chosen in wanted:
         check_parameters(source, chosen)

@@ -21,7 +21,7 @@ from itertools import combinations, permutations
 
 import torch
 
-CHUNK = {"cpu": 2**12, "cuda": 2**17}  # events at a time: enough to keep the device busy, few enough for its memory
+CHUNK = {"cpu": 2**11, "cuda": 2**17}  # events at a time: enough to keep the device busy, few enough for its memory
 
 METRIC = torch.tensor([1.0, -1.0, -1.0, -1.0], dtype=torch.float64)
 SIGMA = torch.tensor([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]]).to(torch.complex128)

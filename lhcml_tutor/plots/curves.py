@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from ..metrics import power_law_fit
 from .figures import COLOURS, LINES
-from .histograms import MARKERS, as_array
+from .histograms import MARKERS, as_array, with_error
 
 
 def loss_curves(history, ax, *, log=None, xlabel="training steps", ylabel="loss"):
@@ -98,14 +99,14 @@ def residuals(x, delta, bins, ax, *, xlabel="", ylabel=r"$\Delta$", colour=COLOU
 def learning_curve(x, curves, ax, *, xlabel="training events", ylabel="error", fit=True):
     """Draw accuracy against the size of the training (or steps, parameters) on log axes, with fitted power laws.
 
-        y = A x^b
+        y = a x^b
 
     Arguments:
         x: sizes, shape (k,).
         curves: {"label": values}, values of shape (k,) or (k, seeds): point and bar are the mean over seeds and its
             standard error.
         ax: panel.
-        fit: draw the power law and state its exponent b.
+        fit: draw the power law and state its exponent b, where there are at least three sizes.
     Returns:
         ax
     Raises:
@@ -130,14 +131,12 @@ def learning_curve(x, curves, ax, *, xlabel="training events", ylabel="error", f
         y = values.mean(1)
         error = values.std(1, ddof=1) / np.sqrt(values.shape[1]) if values.shape[1] > 1 else np.zeros(len(x))
         colour = COLOURS[i % len(COLOURS)]
-        if fit and len(x) > 1:
-            from ..metrics import power_law_fit
-
-            exponent, uncertainty = power_law_fit(x, y, error if error.all() else None)[:2]
-            height = np.exp(np.mean(np.log(y) - exponent * np.log(x)))
+        if fit and len(x) > 2:
+            law = power_law_fit(x, y, error if error.all() else None)
             grid = np.geomspace(x.min(), x.max(), 50)
-            ax.plot(grid, height * grid**exponent, color=colour, linestyle=LINES[i % len(LINES)], linewidth=1.8)
-            label = rf"{label}: $b = {exponent:.2f} \pm {uncertainty:.2f}$"
+            power = law.prefactor * grid**law.exponent
+            ax.plot(grid, power, color=colour, linestyle=LINES[i % len(LINES)], linewidth=1.8)
+            label = f"{label}: $b =$ {with_error(law.exponent, law.error)}"
         ax.errorbar(x, y, error, color=colour, linestyle="none", marker=MARKERS[i % len(MARKERS)], label=label)
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)

@@ -1,7 +1,6 @@
 """Making a figure and showing it: in a notebook as a picture with alt text, in a plain script as a file."""
 
 import base64
-import html
 import io
 import os
 import re
@@ -10,6 +9,8 @@ from collections import Counter
 from pathlib import Path
 
 import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ..scale import is_main_process, notebook_name
@@ -21,6 +22,7 @@ LINES = tuple(entry["linestyle"] for entry in STYLE["axes.prop_cycle"])
 
 PIXELS_PER_INCH = 100  # on the page; the picture itself has SHARPNESS times as many
 SHARPNESS = 1.4
+WIDEST = 1000  # pixels, wider figures are scaled down
 
 # A label that names one of these has a dimension and needs a unit in brackets.
 DIMENSIONFUL = re.compile(
@@ -81,9 +83,14 @@ def png(fig):
     """
     from PIL import Image  # matplotlib brings it
 
-    buffer, small = io.BytesIO(), io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=PIXELS_PER_INCH * SHARPNESS)
-    picture = Image.open(buffer).convert("RGB")
+    before, small = (fig.canvas, fig.dpi), io.BytesIO()
+    try:
+        fig.dpi = PIXELS_PER_INCH * SHARPNESS
+        canvas = FigureCanvasAgg(fig)
+        canvas.draw()  # savefig would draw it twice to lay it out
+        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    finally:
+        fig.canvas, fig.dpi = before
     picture = picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     picture.save(small, format="png", optimize=True)
     return small.getvalue()
@@ -121,9 +128,9 @@ def show(fig, alt):
     if in_jupyter():
         from IPython.display import display
 
-        width = round(fig.get_figwidth() * PIXELS_PER_INCH)
+        width = min(WIDEST, round(fig.get_figwidth() * PIXELS_PER_INCH))
         data = {"image/png": base64.b64encode(picture).decode(), "text/plain": alt}
-        display(data, metadata={"image/png": {"alt": html.escape(alt), "width": width}}, raw=True)
+        display(data, metadata={"image/png": {"alt": alt, "width": width}}, raw=True)
     else:
         print(f"figure: {_save(picture, alt)}")
 

@@ -107,7 +107,7 @@ def pulls(values, ax, *, bins=None, xlabel=r"pull $(x_{\rm pred}-x_{\rm true})/\
     mean, width, n = values.mean(), values.std(ddof=1), len(values)
     width_error = math.sqrt(max(np.mean((values - mean) ** 4) - width**4, 0.0) / n) / (2 * width) if width else 0.0
     outside = np.mean((values < edges[0]) | (values > edges[-1]))
-    label = f"mean {_with_error(mean, width / math.sqrt(n))}\nwidth {_with_error(width, width_error)}"
+    label = f"mean {with_error(mean, width / math.sqrt(n))}\nwidth {with_error(width, width_error)}"
     label += f"\n{100 * outside:.2g}% beyond" if outside else ""
     ax.stairs(height, edges, baseline=None, color=COLOURS[0], linewidth=2.2, label=label)
     _band(ax, edges, height - error, height + error, COLOURS[0])
@@ -228,7 +228,12 @@ def _ratio_range(ratios, own):
     return 1 - 1.1 * half, 1 + 1.1 * half
 
 
-def _with_error(value, error):
-    """Write a number with two digits of its error."""
+def with_error(value, error):
+    """Write a number with two digits of its error, for a label.
+
+    Example:
+        >>> with_error(1.23456, 0.0789)
+        '$1.235 \\\\pm 0.079$'
+    """
     digits = max(0, min(6, 1 - math.floor(math.log10(float(f"{error:.1e}"))))) if error > 0 else 2
     return f"${value:.{digits}f} \\pm {error:.{digits}f}$"

@@ -70,8 +70,9 @@ def fit(
     Reference: Loshchilov and Hutter 2017, arXiv:1711.05101 (AdamW).
     """
     check_settings(
-        model, steps=steps, batch_size=batch_size, learning_rate=learning_rate, betas=betas, weight_decay=weight_decay,
-        warmup=warmup, schedule=schedule, clip=clip, validate_every=validate_every, seed=seed,
+        model, loss, steps=steps, batch_size=batch_size, learning_rate=learning_rate, betas=betas,
+        weight_decay=weight_decay, warmup=warmup, schedule=schedule, clip=clip, validate_every=validate_every,
+        seed=seed,
     )  # fmt: skip
     check_data(data)
     if valid is not None:
@@ -89,10 +90,10 @@ def fit(
     if checkpoint is not None:
         settings = {
             "label": label, "steps": steps, "batch_size": batch_size, "learning_rate": learning_rate,
-            "betas": str(tuple(betas)), "weight_decay": weight_decay, "warmup": warmup, "schedule": str(schedule), "clip": str(clip),
-            "seed": seed, "validate_every": every, "keep_best": keep_best, "precision": precision.name,
-            "processes": processes.world, "device": device.type, **checkpoints.fingerprint(data, "data"),
-            **checkpoints.fingerprint(valid or {}, "valid"),
+            "betas": str(tuple(betas)), "weight_decay": weight_decay, "warmup": warmup, "schedule": str(schedule),
+            "clip": str(clip), "seed": seed, "validate_every": every, "keep_best": keep_best,
+            "precision": precision.name, "processes": processes.world, "device": device.type,
+            **checkpoints.fingerprint(data, "data"), **checkpoints.fingerprint(valid or {}, "valid"),
         }  # fmt: skip
         training.resume(checkpoint, settings)
     return training.run(Progress(label, steps, show=progress and processes.main))

@@ -1,6 +1,7 @@
 """The processes that train together under torchrun; a single process is the case world = 1."""
 
 import atexit
+import copy
 import os
 
 import torch
@@ -37,12 +38,13 @@ class Processes:
     def _joined():
         return distributed.is_available() and distributed.is_initialized()
 
-    def wrap(self, module):
-        """Return the module whose backward averages gradients over processes."""
+    def wrap(self, module, batch):
+        """Return the module whose backward averages gradients over processes; batch is one to try it on."""
         if self.world == 1:
             return module
         devices = [self.device.index] if self.device.type == "cuda" else None
-        return torch.nn.parallel.DistributedDataParallel(module, device_ids=devices, find_unused_parameters=True)
+        unused = _leaves_parameters_out(module, batch, devices or [])
+        return torch.nn.parallel.DistributedDataParallel(module, device_ids=devices, find_unused_parameters=unused)
 
     def sum(self, tensor):
         """Add a tensor over processes, in place."""
@@ -76,6 +78,14 @@ class Processes:
     def wait(self):
         if self.world > 1:
             distributed.barrier()
+
+
+def _leaves_parameters_out(module, batch, cuda):
+    """Tell whether some parameters get no gradient: DDP must know, and searches for them at every step if so."""
+    trial = copy.deepcopy(module).eval()  # a trial must not move running averages, nor random numbers
+    with torch.random.fork_rng(cuda), torch.enable_grad():
+        trial(batch)[0].backward()
+    return any(weight.grad is None for weight in trial.parameters() if weight.requires_grad)
 
 
 def random_state(device):

@@ -36,6 +36,9 @@ class History:
         best_step, best_loss: step and value of the smallest validation loss; None without validation data.
         seconds: wall time, of all parts of a resumed training together.
         interrupted: whether it was stopped from the keyboard.
+    Example:
+        >>> print(History(steps=np.arange(1, 4), loss=np.array([3.0, 2.0, 1.0]), seconds=0.1))
+        training: 3 steps in 0.1 s, loss 2 (mean of the last 3 steps)
     """
 
     steps: np.ndarray

@@ -1,16 +1,19 @@
 """What `fit` demands of its arguments, and how it says which demand was not met."""
 
+import math
 import numbers
 
 import torch
 from torch import nn
 
 
-def check_settings(model, *, steps, batch_size, learning_rate, betas, weight_decay, warmup, schedule, clip,
+def check_settings(model, loss, *, steps, batch_size, learning_rate, betas, weight_decay, warmup, schedule, clip,
                    validate_every, seed):  # fmt: skip
     """Raise TypeError or ValueError, naming argument, value and remedy, where a setting cannot train."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, not {_kind(model)}; derive its class from torch.nn.Module")
+    if not callable(loss):
+        raise TypeError(f"loss must be a function (model, batch) -> scalar or dict of scalars, not {_kind(loss)}")
     if not any(weight.requires_grad for weight in model.parameters()):
         raise ValueError(
             "the model has no trainable parameter; assign its layers as attributes in __init__ "
@@ -18,8 +21,9 @@ def check_settings(model, *, steps, batch_size, learning_rate, betas, weight_dec
         )
     if seed is not None and not isinstance(seed, numbers.Integral):
         raise ValueError(f"seed must be an integer, or None for that of lt.parameters; not {seed!r}")
-    for name, value in {"steps": steps, "batch_size": batch_size, "validate_every": validate_every}.items():
-        if value is not None and (not isinstance(value, numbers.Integral) or value < 1):
+    counts = {"steps": steps, "batch_size": batch_size}
+    for name, value in (counts if validate_every is None else {**counts, "validate_every": validate_every}).items():
+        if not isinstance(value, numbers.Integral) or value < 1:
             raise ValueError(f"{name} must be a positive integer, not {value!r}")
     _demand(_real(learning_rate) and learning_rate > 0, f"learning_rate must be positive, not {learning_rate!r}")
     _demand(_real(weight_decay) and weight_decay >= 0, f"weight_decay must not be negative, it is {weight_decay!r}")
@@ -111,7 +115,7 @@ def _demand(condition, message):
 
 
 def _real(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return isinstance(value, numbers.Real) and math.isfinite(value)
 
 
 def _kind(value):

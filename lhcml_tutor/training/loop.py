@@ -49,10 +49,12 @@ class Training:
             data = {name: values.to(device) for name, values in data.items()}
             self.valid = valid and {name: values.to(device) for name, values in valid.items()}
         self.module = LossModule(self.model, loss, precision)
-        self.parallel = processes.wrap(self.module)
         weights = [weight for weight in model.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(weights, fused=_fused(weights), **optimizer)
         self.batches = Batches(data, batch_size, seed, processes.rank, processes.world)
+        some = {name: values[: max(1, batch_size // processes.world)] for name, values in data.items()}
+        with self._explained():
+            self.parallel = processes.wrap(self.module, some)
         self.record = Record(steps, device)
         self.step, self.seconds = 0, 0.0
         self.best = {"step": None, "loss": math.inf, "weights": None}
@@ -118,10 +120,11 @@ class Training:
         if step == 1:
             remedies = ["check the loss: it fails before any parameter has moved"]
         remedies.append("look for log(0), a division by zero or the square root of zero in the loss")
-        kept = self._end_with_best()
+        kept = f"has {self._end_with_best()}" if self.best["weights"] else "is spoilt, make it anew"
         raise TrainingDiverged(
-            f"{self.label}: {' and '.join(names)} not finite at step {step} of {self.steps}, learning rate {rate:.3g}. "
-            f"Try: {'; '.join(remedies)}. The model has {kept}.",
+            f"{self.label}: {' and '.join(names)} {'are' if names[1:] else 'is'} not finite at step {step} of "
+            f"{self.steps}, learning rate {rate:.3g}. "
+            f"Try: {'; '.join(remedies)}. The model {kept}.",
             step=step, term=names[0], learning_rate=rate, history=self._history(step),
         )  # fmt: skip
 

@@ -28,7 +28,7 @@ class Precision:
             warnings.warn(f"mixed precision is for CUDA; on {device.type} fit goes on in full precision", stacklevel=3)
             mixed = False
         if mixed is True:
-            mixed = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+            mixed = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
         self.set(mixed or "full", device.type)
 
     def set(self, name, device_type):
