@@ -102,9 +102,8 @@ def course(notebook: Annotated[str, typer.Argument(metavar="[ID]")] = "01a"):
     Example: lhcml course
     """
     from .notebooks import execute as executing
-    from .scale import scale as scale_here
 
-    source, scale = sources.get(notebook), str(scale_here())
+    source, scale = sources.get(notebook), _scale_here()
     folder = files.runs_folder(source.root) / "course"
     minutes = source.header["minutes"].get(scale, 1)
     print(
@@ -166,7 +165,7 @@ def scan(
     if until is not None and until not in stated(source):
         raise Problem(f"{source.key} has no verdict {until!r}; it has: {', '.join(stated(source))}")
     wanted = scanning.product(_parameters(parameter), seeds)
-    runs = scanning.run_all(source, wanted, scale=scale or None, until=until, jobs=jobs, fresh=fresh)
+    runs = scanning.run_all(source, wanted, scale=scale or _scale_here(), until=until, jobs=jobs, fresh=fresh)
     print(f"{len(runs)} runs recorded; store them with `lhcml promote {source.key}`")
 
 
@@ -244,6 +243,15 @@ def doctor():
     from . import doctor as examine
 
     raise typer.Exit(examine.main([]) or 0)
+
+
+def _scale_here():
+    from .scale import scale
+
+    try:
+        return str(scale())
+    except ValueError as problem:
+        raise Problem(problem) from None
 
 
 def _parameters(given, single=False):

@@ -1,5 +1,7 @@
 """What the amplitude takes and gives: shapes, types, devices, gradients, and what it says about bad input."""
 
+import math
+
 import pytest
 import torch
 
@@ -136,3 +138,13 @@ def test_bad_input_is_named(case):
     momenta, vectors, message = bad_inputs()[case]
     with pytest.raises(ValueError, match=message):
         qqbar_to_z_gluons(momenta, vectors)
+
+
+@pytest.mark.parametrize("z", [1.0, -1.0, 1 - 1e-12, -1 + 1e-12, 0.0, -0.0, 0.3, -0.3])
+def test_polarisations_are_orthonormal_in_every_direction(z):
+    across = math.sqrt(1 - z * z)
+    k = 7.0 * torch.tensor([1.0, 0.6 * across, -0.8 * across, z], dtype=torch.float64)
+    vectors = transverse_polarisations(k)
+    metric = torch.diag(torch.tensor([1.0, -1, -1, -1], dtype=torch.float64))
+    assert torch.allclose(vectors @ metric @ vectors.T, -torch.eye(2, dtype=torch.float64), atol=1e-10)
+    assert (vectors @ metric @ k).abs().max() < 1e-10

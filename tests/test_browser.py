@@ -16,7 +16,7 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-LECTURE = "00_lhc_events.py"
+LECTURE = "01_fitting.py"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-dev-shm-usage --disable-background-networking --disable-component-update "
@@ -33,7 +33,7 @@ PICTURE = """async (image) => {
 }"""
 
 
-def wait_for(condition, what, pause=time.sleep, seconds=60):
+def wait_for(condition, what, pause=time.sleep, seconds=120):
     """Wait until a condition holds; with a browser, `pause` lets it go on working."""
     end = time.monotonic() + seconds
     while not condition():
@@ -122,6 +122,7 @@ def page(lab, tmp_path):
         browser = play.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS.split(" ", 10))
         try:
             page = browser.new_page(viewport={"width": 1280, "height": 1400})
+            page.set_default_timeout(120_000)
             page.on("pageerror", lambda error: complaints.append(str(error)))
             page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
 
@@ -148,12 +149,12 @@ def test_an_arrow_key_changes_text_and_picture(lab, page):
     def until(condition, what):
         wait_for(condition, what, pause=lambda seconds: page.wait_for_timeout(1000 * seconds))
 
-    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", timeout=60_000)
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']")
     until(lambda: kernel_state(lab) == "idle", "kernel that is connected")  # or JupyterLab asks which one to start
     page.click(".lm-MenuBar-itemLabel:text-is('Run')")
     page.click(".lm-Menu-itemLabel:text-is('Run All Cells')")
     explorer, broken = (page.locator(".lhcml-explorer").nth(i) for i in (0, 1))
-    broken.locator("img").wait_for(timeout=60_000)
+    broken.locator("img").wait_for()
 
     def seen():
         line = explorer.locator(".widget-html-content").nth(1).inner_text()

@@ -59,6 +59,13 @@ def test_no_course_here(tmp_path, monkeypatch, capsys):
     assert status == 2 and f"no notebook '01a'; there are none in {tmp_path}/lectures" in error
 
 
+@pytest.mark.parametrize("arguments", [["run", "98a"], ["course", "98a"], ["scan", "98a"]], ids=" ".join)
+def test_wrong_scale_in_the_environment(course, capsys, monkeypatch, arguments):
+    monkeypatch.setenv("LHCML_SCALE", "huge")
+    status, _, error = call(capsys, *arguments)
+    assert status == 2 and "'huge' is not a scale" in error and "Traceback" not in error
+
+
 def test_list(course, capsys):
     status, said, _ = call(capsys, "list")
     assert status == 0

@@ -128,6 +128,7 @@ def test_six_partons_balance_and_make_two_tops_and_two_ws():
     events = load_first_events("ttbar")
     c = {name: column.double() for name, column in events.columns.items()}
     assert torch.allclose(c["top"], sum(c[name] for name in ("b", *W_PLUS)), atol=1e-3)
+    assert torch.allclose(c["antitop"], sum(c[name] for name in ("bbar", *W_MINUS)), atol=1e-3)
     partons = [c[name] for name in ("b", "bbar", *W_PLUS, *W_MINUS)]
     assert sum(partons)[:, 1:3].abs().max() < 1e-3, "without showers the transverse momenta cancel"
     swapped = (c["b"] + c["w_minus_quark"] + c["w_minus_antiquark"]).numpy()

@@ -61,7 +61,7 @@ one = display[display["event"] == 0]
 print(f"event 0 has {len(one)} visible particles, {int((one['pdg_id'] == 22).sum())} of them photons")
 
 # %%
-fig, axes = lt.plots.figure(columns=2)
+fig, axes = lt.plots.figure(columns=2, sharey=True)
 for ax, number in zip(axes, (0, 1)):
     particles = display[display["event"] == number]
     momentum, jet = particles["momentum"].double(), particles["jet"]
@@ -71,18 +71,15 @@ for ax, number in zip(axes, (0, 1)):
         ax.scatter(eta[jet == k], phi[jet == k], s=4 + 2 * pt[jet == k], color=lt.plots.COLOURS[k % 6], alpha=0.7)
     ax.set(xlim=(-5, 5), ylim=(-math.pi, math.pi), xlabel=r"pseudorapidity $\eta$", title=f"event {number}")
 axes[0].set_ylabel(r"azimuth $\phi$ [rad]")
-lt.show(
-    fig,
-    "Two events in the plane of pseudorapidity and azimuth: particles gather in a few jets, back to back in azimuth",
-)
+lt.show(fig, "Two events in the plane of pseudorapidity and azimuth: particles gather in a few jets, back to back")
 
 # %% [markdown]
 # *What you see.* The cylinder of the detector, unrolled. Each dot is a particle, its area grows with $p_T$. Grey:
 # particles that belong to no jet. Colours: **jets**, found by the anti-$k_T$ algorithm (arXiv:0802.1189), which
-# collects what lies within $\Delta R = 0.4$ of a hard core. The two hardest jets (blue, orange) lie half a turn
-# apart in $\phi$, because transverse momentum is conserved, but not at opposite $\eta$: the partons had different
-# momenta, so the whole event is boosted along the beam. A dot near the top edge and one near the bottom edge are
-# neighbours: $\phi$ is a circle.
+# collects what lies within $\Delta R = 0.4$ of a hard core. Clusters that stay grey have less than 30 GeV. The two
+# hardest jets (blue, orange) lie half a turn apart in $\phi$, because transverse momentum is conserved, but not at
+# opposite $\eta$: the partons had different momenta, so the whole event is boosted along the beam. A dot near the
+# top edge and one near the bottom edge are neighbours: $\phi$ is a circle.
 
 # %% [markdown]
 # ## 2. Two muons
@@ -252,10 +249,35 @@ lt.show(fig, "Muon pair mass: radiation fills the region below the peak, the smo
 # %% [markdown]
 # *What you see.* Your first figure with a ratio panel. Upper panel: densities on a logarithmic scale. Lower panel:
 # each of your samples divided by Pythia; the hatched band is Pythia's own statistical error. The bare resonance
-# misses more than half of the events below the peak. Radiation brings most of them back (Pythia's shower emits
-# photons one by one, we have a formula for their sum). The rest mends both ends. On the logarithmic axis of the
-# upper panel versions 2 and 3 look alike; the ratio panel separates them.
+# misses more than half of the events below the peak. Radiation brings most of them back. The rest mends both ends.
+# Near the peak all of them look alike in the upper panel; the ratio panel separates them.
 #
+# Pythia's shower emits photons one by one, we have a formula for their sum. The file also holds the mass before any
+# photon, so the two can be held against each other directly: which fraction of the pairs has lost more than so much
+# of $m^2$?
+
+# %%
+lost = 1 - (m_mumu / z_events["mass_generated"]) ** 2
+own_lost = 1 - (after / before) ** 2
+for threshold in (0.001, 0.01, 0.05, 0.3):
+    pythia = float((lost > threshold).double().mean())
+    formula = float(((own_lost > threshold) * radiation).sum() / radiation.sum())
+    error = math.sqrt(pythia * (1 - pythia) / len(lost))
+    print(f"lost more than {threshold:5.3f}: Pythia {pythia:.3f} +- {error:.3f}, formula {formula:.3f}")
+
+# %%
+# NBVAL_CHECK_OUTPUT
+without_logarithm = 1 - 0.01 ** (2 / (137.036 * math.pi))  # the formula with beta = 2 alpha / pi
+lt.verdict(
+    "fraction of pairs that radiated more than 1% of their squared mass",
+    (lost > 0.01).double().mean(),
+    ci=(0.18, 0.23),
+    laptop=(0.18, 0.23),
+    gpu=None,
+    control={"no logarithm of the muon mass": without_logarithm},
+)
+
+# %% [markdown]
 # ## 4. The mass of the Z, with its error
 #
 # A fit compares a histogram with a function that has parameters. In bin $i$ we count $N_i$ and expect
@@ -367,20 +389,22 @@ lt.show(
 values, _, _ = fits["3: + the rest"]
 bare, _, _ = fits["1: resonance"]
 lt.verdict(
-    "distance of the fitted Z mass from the generator's in GeV",
-    values[0] - M_Z,
-    ci=(-0.1, 0.1),
-    laptop=(-0.1, 0.1),
+    "fitted mass of the Z in GeV",
+    values[0],
+    ci=(91.08, 91.31),
+    laptop=(91.12, 91.23),
     gpu=None,
-    control={"bare resonance": bare[0] - M_Z},
+    control={"bare resonance": bare[0]},
+    floor=0.0005,
 )
 lt.verdict(
     "fitted width of the Z in GeV",
     values[1],
-    ci=(2.3, 2.7),
-    laptop=(2.3, 2.7),
+    ci=(2.40, 2.72),
+    laptop=(2.39, 2.65),
     gpu=None,
     control={"bare resonance": bare[1]},
+    floor=0.05,
 )
 
 # %% [markdown]
@@ -471,8 +495,8 @@ print(f"intervals of one error hold the truth in {100 * np.mean(inside):.0f}% of
 lt.verdict(
     "exponent of the Monte Carlo error",
     np.mean(list(exponents.values())),
-    ci=(-0.6, -0.4),
-    laptop=(-0.6, -0.4),
+    ci=(-0.55, -0.44),
+    laptop=(-0.55, -0.44),
     gpu=None,
     control={"scatter of single weights": np.polyfit(np.log(sizes), np.log(single), 1)[0]},
 )
@@ -556,10 +580,11 @@ lt.show(
 lt.verdict(
     "chi2 per bin of reweighted against generated events",
     chi2["reweighted"],
-    ci=(0.2, 2.2),
-    laptop=(0.2, 2.2),
+    ci=(0.40, 1.62),
+    laptop=(0.13, 1.40),
     gpu=None,
     control={"not reweighted": chi2["not reweighted"]},
+    floor=0.6,
 )
 
 # %% [markdown]
@@ -624,7 +649,7 @@ for name, masses, window, mass, width in (
 ):
     values, errors, chi2_dof = fit_peak(masses.numpy(), window, resonance, mass, width)
     pulls = (values - [mass, width]) / errors
-    found[name] = values[0] - mass
+    found[name] = values[0]
     print(
         f"{name:3s} mass {values[0]:.3f} +- {errors[0]:.3f} (pull {pulls[0]:+.1f})   "
         f"width {values[1]:.3f} +- {errors[1]:.3f} (pull {pulls[1]:+.1f})   chi2/dof {chi2_dof:.2f}"
@@ -638,22 +663,23 @@ for name, masses, window, mass, width in (
 
 # %%
 # NBVAL_CHECK_OUTPUT
-wrong = {"W": float(wrong_w.median()) - 80.3692, "top": float(wrong_top.median()) - 172.57}
 lt.verdict(
-    "distance of the fitted W mass from the generator's in GeV",
+    "fitted mass of the W in GeV",
     found["W"],
-    ci=(-0.1, 0.1),
-    laptop=(-0.1, 0.1),
+    ci=(80.33, 80.42),
+    laptop=(80.33, 80.42),
     gpu=None,
-    control={"median of wrong pairs": wrong["W"]},
+    control={"median of wrong pairs": wrong_w.median()},
+    floor=0.0005,
 )
 lt.verdict(
-    "distance of the fitted top mass from the generator's in GeV",
+    "fitted mass of the top in GeV",
     found["top"],
-    ci=(-0.1, 0.1),
-    laptop=(-0.1, 0.1),
+    ci=(172.50, 172.61),
+    laptop=(172.49, 172.61),
     gpu=None,
-    control={"median with the wrong b": wrong["top"]},
+    control={"median with the wrong b": wrong_top.median()},
+    floor=0.0003,
 )
 
 # %% [markdown]
@@ -693,9 +719,7 @@ ratio_with_error = lt.checks.first_events.ratio_with_error(ratio_with_error)
 number = torch.bincount(z_events["n_jets"].long(), minlength=4).double()[:4]
 ratio, error = ratio_with_error(number[1:], number[1:].sqrt(), number[:-1], number[:-1].sqrt())
 for k in range(3):
-    print(
-        f"Z + {k + 1} jets : Z + {k} jets = {int(number[k + 1])} : {int(number[k])} = {ratio[k]:.3f} +- {error[k]:.3f}"
-    )
+    print(f"Z + {k + 1} jets : Z + {k} jets = {ratio[k]:.3f} +- {error[k]:.3f}")
 
 # %% [markdown]
 # Each further jet costs a factor of five to seven: one more coupling $\alpha_s$, times logarithms. Whether this
@@ -733,41 +757,44 @@ power = {threshold: falling_power(pt_jet, threshold) for threshold in (200, 250,
 for threshold, (k, error) in power.items():
     print(f"above {threshold} GeV: k = {k:.2f} +- {error:.2f} from {int((pt_jet > threshold).sum())} jets")
 
-# %%
-k = power[200][0]
-u = torch.rand(200_000, dtype=torch.float64, generator=generator)
-own = 200 * (1 - u) ** (-1 / (k - 1))  # the power law, drawn by inverting its integral
-fig, ax = lt.plots.figure(ratio=True)
-drawn = {"Pythia": pt_jet[pt_jet > 200], f"power law, k = {k:.1f}": own}
-lt.plots.histogram(
-    drawn,
-    np.geomspace(200, 800, 21),
-    ax=ax,
-    density=True,
-    log=True,
-    xlabel="$p_T$ of the hardest jet [GeV]",
-    ratio_range=(0.5, 2),
-)
-lt.show(
-    fig, "The transverse momentum of the hardest jet falls almost like a power law, a little faster at the upper end"
-)
+second_over_first = kinematics.pt(jet_events["jet_2"]) / pt_jet
+for low, high in ((200, 220), (400, 500)):
+    here = second_over_first[(pt_jet > low) & (pt_jet < high)]
+    share = 100 * float((here < 0.75).double().mean())
+    print(f"first jet {low}..{high} GeV: the second has less than 3/4 of it in {share:.0f}% of the events")
 
 # %% [markdown]
-# *What you see.* Dimensions alone say $\frac{d\hat\sigma}{dp_T} \propto p_T^{-3}$: two massless partons collide, no
-# other scale is there, and an area is $1/\mathrm{GeV}^2$. The measured power is about twice as large. The rest is
-# the parton densities: harder jets need larger $x$, and such partons are rare. So the power grows with the
-# threshold (table), and the pure power law is too high at the upper end of the ratio panel. The likelihood fit
-# gives a small error all the same; the ratio panel tells what that error is worth.
+# Below 300 GeV the power seems to be smaller. That is not physics: the sample asks the *second* jet for 150 GeV as
+# well. Nearly half of all hard events have a second jet with less than 3/4 of the first, because a third one took
+# its share. Near 200 GeV the cut throws these away. **A cut sculpts a spectrum.** We stay away from it and start at
+# 300 GeV, where it costs less than a tenth of the events.
+
+# %%
+k = power[300][0]
+u = torch.rand(200_000, dtype=torch.float64, generator=generator)
+own = 300 * (1 - u) ** (-1 / (k - 1))  # the power law, drawn by inverting its integral
+fig, ax = lt.plots.figure(ratio=True)
+drawn = {"Pythia": pt_jet[pt_jet > 300], f"power law, k = {k:.1f}": own}
+look = {"density": True, "log": True, "ratio_range": (0, 2), "xlabel": "$p_T$ of the hardest jet [GeV]"}
+lt.plots.histogram(drawn, np.geomspace(300, 900, 13), ax=ax, **look)
+lt.show(fig, "The transverse momentum of the hardest jet falls like a power law within its statistical errors")
+
+# %% [markdown]
+# *What you see.* Dimensions alone say $\frac{d\hat\sigma}{dp_T} \propto p_T^{-3}$: two massless partons collide,
+# there is no other scale, and an area is $1/\mathrm{GeV}^2$. The measured power is about twice as large. The rest
+# is the parton densities: harder jets need larger $x$, and such partons are rare. So no single power can be right
+# everywhere; with this many jets the ratio panel does not yet see it.
 
 # %%
 # NBVAL_CHECK_OUTPUT
 lt.verdict(
     "power of the falling jet spectrum",
-    power[200][0],
+    power[300][0],
     ci=(5, 7),
     laptop=(5, 7),
     gpu=None,
-    control={"dimensions alone": 3.0},
+    control={"dimensions alone": 3.0, "sculpted by the cut, from 200 GeV": power[200][0]},
+    floor=0.05,
 )
 
 # %% [markdown]
@@ -781,16 +808,19 @@ fig, (left, right) = lt.plots.figure(columns=2)
 bins = np.geomspace(150, 600, 9)
 lt.plots.residuals(pt_jets, constituents, bins, left, xlabel="$p_T$ of the jet [GeV]", ylabel="number of particles")
 lt.plots.residuals(pt_jets, mass_over_pt, bins, right, xlabel="$p_T$ of the jet [GeV]", ylabel="mass / $p_T$ [1]")
-lt.show(
-    fig, "Number of particles in a jet and its mass over pT, median and bands that hold 68 and 95 percent, against pT"
-)
+left.set_ylim(0, 120)
+right.set_ylim(0, 0.35)
+for ax in (left, right):
+    ax.legend(loc="upper left", ncols=3, handlelength=1.2, columnspacing=0.8)
+lt.show(fig, "Number of particles in a jet and its mass over pT: medians and bands of 68 and 95 percent against pT")
 
 # %% [markdown]
-# *What you see.* A jet of 150 GeV has some thirty particles; their number grows slowly, like a logarithm, because
-# each new branching shares the energy. The mass is a fixed fraction of $p_T$ over the whole range: a jet is not a
-# particle, its mass comes from the angle of its first branchings and scales with them,
-# $m \sim \sqrt{\alpha_s}\, p_T R$. The 95% band is wide and skewed: a jet from a top has $m/p_T = 0.3$ at 600 GeV,
-# and so have a few of these. One number cannot tell them apart. Chapter 04 uses all thirty particles.
+# *What you see.* A jet of 150 GeV has 28 particles, one of 500 GeV about 39 (medians): the number grows slowly,
+# like a logarithm, because each new branching shares the energy. A jet is not a particle; its mass comes from the
+# angles and energies of its branchings, $m \sim \sqrt{\alpha_s}\, p_T R$. So $m/p_T$ is nearly constant, and falls
+# a little, because $\alpha_s$ falls and quarks, which radiate less than gluons, take over at large $x$. The bands
+# are wide and skewed. A top that decays inside a jet of 600 GeV has $m/p_T = 0.29$, and the tail of ordinary jets
+# reaches there. One number cannot tell them apart; chapter 04 uses all particles.
 
 # %% [markdown]
 # ## 8. Make events yourself

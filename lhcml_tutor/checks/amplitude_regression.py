@@ -116,7 +116,8 @@ def standardise(answer):
             value[:, :2], ((wanted * train.std(0) + train.mean(0) - together.mean(0)) / together.std(0))[:, :2]
         ):
             return "Mean and width come from both samples together: the test sample must not leak into the training."
-        if value.shape == wanted.shape and torch.allclose(value[:, :2].mean(0), wanted[:, :2].mean(0) * train.std(0)[:2]):
+        undivided = wanted[:, :2].mean(0) * train.std(0)[:2]
+        if value.shape == wanted.shape and torch.allclose(value[:, :2].mean(0), undivided):
             return "The mean is subtracted, but the width is not divided out."
         return "Subtract train.mean(dim=0), then divide by train.std(dim=0), in every sample."
 
@@ -170,7 +171,7 @@ def training_step(answer):
         model.weight.detach().squeeze(),
         path[3][0],
         1e-9,
-        "One step is right, two are not: gradients add up in torch, so clear them with optimiser.zero_grad() each step.",
+        "One step is right, two are not: gradients add up in torch; clear them with optimiser.zero_grad() each step.",
     )
     return "two steps agree with the same two steps by pencil"
 
@@ -212,8 +213,8 @@ def learning_curves(answer):
         raise NotYet('write a dictionary with the keys "A", "B" and "C".')
     reasons = {
         "A": "Both losses of A still fall at the last step, side by side.",
-        "B": "In B the training loss falls on while the validation loss turns up: the network learns its points by heart.",
-        "C": "In C both losses lie on one flat line, far above the others: points and steps abound, the function is too stiff.",
+        "B": "In B the training loss falls on, the validation loss does not: the network learns its points by heart.",
+        "C": "In C both losses lie on one flat line, far above the others: the function is too stiff for its points.",
     }
     for key, wanted in LEARNING_CURVES.items():
         given = str(answer[key]).strip().lower()

@@ -46,7 +46,8 @@ def expect(what, value, wanted, tolerance=1e-6, hint=""):
     try:
         value = _numbers(value)
     except (TypeError, ValueError, RuntimeError):
-        raise NotYet(f"{what} should be numbers, yours is a {type(value).__name__}. {_text(hint, value, wanted)}") from None
+        kind = type(value).__name__
+        raise NotYet(f"{what} should be numbers, yours is a {kind}. {_text(hint, value, wanted)}") from None
     wanted = _numbers(wanted)
     if value.shape != wanted.shape:
         shapes = f"{tuple(value.shape)}, expected {tuple(wanted.shape)}"
@@ -61,7 +62,8 @@ def expect(what, value, wanted, tolerance=1e-6, hint=""):
 
 def _numbers(value):
     """Return a tensor in float64; a plain Python number must not pass through torch's float32."""
-    return (value.detach() if torch.is_tensor(value) else torch.as_tensor(value, dtype=torch.float64)).to("cpu", torch.float64)
+    value = value.detach() if torch.is_tensor(value) else torch.as_tensor(value, dtype=torch.float64)
+    return value.to("cpu", torch.float64)
 
 
 def _text(hint, value, wanted):

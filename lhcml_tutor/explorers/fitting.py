@@ -42,8 +42,8 @@ def noisy_points(points, noise, seed):
         True
     """
     generator = torch.Generator().manual_seed(seed)
-    x = 2 * torch.rand(points, 1, generator=generator) - 1
-    return x, resonance(x) + noise * torch.randn(points, 1, generator=generator)
+    x = 2 * torch.rand(points, 1, generator=generator, dtype=torch.float32) - 1
+    return x, resonance(x) + noise * torch.randn(points, 1, generator=generator, dtype=torch.float32)
 
 
 def _compute_capacity(width, depth, noise, points):
@@ -52,7 +52,7 @@ def _compute_capacity(width, depth, noise, points):
     x_valid, y_valid = noisy_points(400, noise, seed=3)
     with torch.random.fork_rng(devices=[]):  # the random numbers of the notebook go on as if nothing had happened
         torch.manual_seed(4)
-        network = MLP(1, 1, hidden=(width,) * depth)
+        network = MLP(1, 1, hidden=(width,) * depth).float()  # the notebook may have another default
     optimiser = torch.optim.Adam(network.parameters(), betas=(0.9, 0.95), fused=True)
     steps, train, valid = [], [], []
     for step in range(1, STEPS + 1):
@@ -65,7 +65,7 @@ def _compute_capacity(width, depth, noise, points):
                 steps.append(step)
                 train.append(float((network(x) - y).square().mean()))
                 valid.append(float((network(x_valid) - y_valid).square().mean()))
-    grid = torch.linspace(-1, 1, 401)[:, None]
+    grid = torch.linspace(-1, 1, 401, dtype=torch.float32)[:, None]
     with torch.no_grad():
         curve = network(grid)
     return SimpleNamespace(

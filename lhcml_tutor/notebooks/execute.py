@@ -159,8 +159,9 @@ def make_slides(source, folder, reveal=None) -> Path:
 @contextmanager
 def environment(source, scale=None, parameters=None, strict=True, until=None, threads=None):
     """Give the environment of a run, and the collector of its records."""
-    if scale is not None and scale not in SCALES:
-        raise Problem(f"{scale!r} is not a scale; it is one of {', '.join(SCALES)}")
+    asked = scale or os.environ.get("LHCML_SCALE")
+    if asked and asked not in SCALES:
+        raise Problem(f"{asked!r} is not a scale; it is one of {', '.join(SCALES)}")
     check_parameters(source, parameters or {})
     folder = runs_folder(source.root).resolve()
     folder.mkdir(parents=True, exist_ok=True)

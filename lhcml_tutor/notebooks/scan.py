@@ -8,7 +8,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from ..scale import _like as like
-from ..scale import scale as scale_here
 from .execute import run
 from .results import recorded
 from .sources import Problem, check_parameters
@@ -44,7 +43,7 @@ def matches(record, chosen, until=None) -> bool:
     return all(like(values[name], value, name) == values[name] for name, value in chosen.items())
 
 
-def run_all(source, wanted, *, scale=None, until=None, jobs=1, fresh=False, say=print) -> list[dict]:
+def run_all(source, wanted, *, scale, until=None, jobs=1, fresh=False, say=print) -> list[dict]:
     """Run a notebook with each of the wanted parameters and return the records, those of earlier runs included.
 
     Arguments:
@@ -57,7 +56,6 @@ def run_all(source, wanted, *, scale=None, until=None, jobs=1, fresh=False, say=
     """
     for chosen in wanted:
         check_parameters(source, chosen)
-    scale = scale or str(scale_here())
     earlier = [] if fresh else recorded(source, scale)
     done = [next((record for record in reversed(earlier) if matches(record, chosen, until)), None) for chosen in wanted]
     todo = [number for number, record in enumerate(done) if record is None]

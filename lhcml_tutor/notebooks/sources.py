@@ -17,7 +17,7 @@ from ..scale import _like as like
 
 FOLDERS = ("lectures", "tutorials")
 MARKER = re.compile(r"^# %%(?P<title>[^\[{=]*?)(?P<kind>\s\[(?:markdown|md|raw)\])?(?P<metadata>\s.*)?$")
-BANDS = ("ci", "laptop", "gpu", "floor")
+JUDGES = ("ci", "laptop", "gpu", "floor", "control")  # of a verdict: what judges its number, not what makes it
 
 
 class Problem(ValueError):
@@ -175,7 +175,8 @@ def code_cells(text) -> list[str]:
 def code_hash(text) -> str:
     """Return 16 hexadecimal digits that change with any code cell of a py:percent text.
 
-    Prose does not count, nor do the bands of verdicts: setting a band after its runs leaves those runs valid.
+    Prose, comments and layout do not count, nor do bands and controls of verdicts: setting a band after its runs
+    leaves their numbers valid. What a control gave is recorded with each run, and a band is held to that.
 
     Example:
         >>> one = code_hash('# %%\\nlt.verdict("width", w, ci=(0, 1), laptop=(0, 1), gpu=None)')
@@ -184,7 +185,7 @@ def code_hash(text) -> str:
         >>> one == code_hash('# %%\\nlt.verdict("width", v, ci=(0, 1), laptop=(0, 1), gpu=None)')
         False
     """
-    joined = "\n# %%\n".join(_without_bands(cell) for cell in code_cells(text))
+    joined = "\n# %%\n".join(_without_judges(cell) for cell in code_cells(text))
     return hashlib.sha256(joined.encode()).hexdigest()[:16]
 
 
@@ -245,10 +246,13 @@ def _calls(cell, name):
     return [call for call in calls if getattr(call.func, "attr", getattr(call.func, "id", "")) == name]
 
 
-def _without_bands(cell):
-    lines = [line.encode() for line in cell.split("\n")]  # ast counts bytes
-    values = [word.value for call in verdict_calls(cell) for word in call.keywords if word.arg in BANDS]
-    for value in sorted(values, key=lambda v: (v.lineno, v.col_offset), reverse=True):
-        first, last = value.lineno - 1, value.end_lineno - 1
-        lines[first : last + 1] = [lines[first][: value.col_offset] + b"..." + lines[last][value.end_col_offset :]]
-    return b"\n".join(lines).decode()
+def _without_judges(cell):
+    """Return a cell without comments, layout and what judges its verdicts; as it stands if it is not plain Python."""
+    try:
+        tree = ast.parse(cell)
+    except SyntaxError:
+        return cell
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "verdict":
+            node.keywords = [word for word in node.keywords if word.arg not in JUDGES]
+    return ast.unparse(tree)
