@@ -14,7 +14,7 @@
 # collider, integrate over phase space by Monte Carlo, derive the error of what you get, and say where in this chain
 # machine learning helps, and why.
 #
-# **Time:** 40 minutes of reading. The code runs in about ten seconds on one CPU core at every scale.
+# **Time:** 40 minutes of reading. The code runs in about fifteen seconds on one CPU core at every scale.
 
 # %% slideshow={"slide_type": "skip"}
 import math

@@ -30,7 +30,7 @@ from lhcml_tutor.layers import MLP
 scale = lt.scale()
 p = lt.parameters(n=20_000, steps=1_000, seed=1)
 generator = torch.Generator().manual_seed(p.seed)
-torch.set_default_dtype(torch.float64)  # to compare with closed formulas; the last network is float32
+real = torch.float64  # to compare with closed formulas
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 1. Why fit what we can compute?
@@ -86,10 +86,10 @@ torch.set_default_dtype(torch.float64)  # to compare with closed formulas; the l
 # 2. **The best $\theta$ does not depend on $\sigma$.** And if $\sigma$ is unknown, we can fit it as well: the
 #    derivative $-\mathrm{MSE}/\sigma^3 + 1/\sigma$ vanishes at $\sigma^2 = \mathrm{MSE}$. What a fit cannot
 #    describe, it calls noise.
-# 3. **What comes out is the conditional mean**, for noise of *any* shape. Write $\bar y(x)$ for the mean of $y$ at
-#    a given $x$. Then
-#    $E\big[(y - f(x))^2 \,\big|\, x\big] = \mathrm{Var}(y|x) + \big(\bar y(x) - f(x)\big)^2$: the cross term
-#    $2\,E[y - \bar y](\bar y - f)$ is zero. A function that is free to choose its value at each $x$ chooses $\bar y(x)$.
+# 3. **What comes out is the conditional mean**, for noise of *any* shape. Write $\bar y(x)$ for the mean of $y$ at a
+#    given $x$. Then $E\big[(y - f(x))^2 \,\big|\, x\big] = \mathrm{Var}(y|x) + \big(\bar y(x) - f(x)\big)^2$: the cross
+#    term $2\,(\bar y - f)\,E[y - \bar y]$ is zero. A function that is free to choose its value at each $x$ chooses
+#    $\bar y(x)$.
 
 # %% [markdown] slideshow={"slide_type": "fragment"}
 # **Check yourself 1.** You replace the Gaussian by $p(y|x) \propto \exp(-|y - f|/b)$. Which loss do you get, and
@@ -141,8 +141,8 @@ torch.set_default_dtype(torch.float64)  # to compare with closed formulas; the l
 # $$ \Phi^T \Phi\, \hat\theta = \Phi^T y . $$
 
 # %% slideshow={"slide_type": "subslide"}
-n_jets, sigma, truth = 50, 0.02, torch.tensor([0.75, 0.10])
-energy = 0.1 + 0.9 * torch.rand(n_jets, generator=generator)  # TeV
+n_jets, sigma, truth = 50, 0.02, torch.tensor([0.75, 0.10], dtype=real)
+energy = 0.1 + 0.9 * torch.rand(n_jets, dtype=real, generator=generator)  # TeV
 
 
 def design(x):
@@ -151,7 +151,7 @@ def design(x):
 
 
 phi = design(energy)
-response = phi @ truth + sigma * torch.randn(n_jets, generator=generator)
+response = phi @ truth + sigma * torch.randn(n_jets, dtype=real, generator=generator)
 best = torch.linalg.solve(phi.T @ phi, phi.T @ response)
 print(f"a = {best[0]:.4f}, b = {best[1]:.4f} per TeV; the truth is 0.75 and 0.10")
 
@@ -175,7 +175,7 @@ print(f"a = {best[0]:.4f}, b = {best[1]:.4f} per TeV; the truth is 0.75 and 0.10
 # %% slideshow={"slide_type": "subslide"}
 def descend(phi, y, steps, rate):
     """Return the parameters after some steps of gradient descent on the MSE, from zero."""
-    theta = torch.zeros(phi.shape[1])
+    theta = torch.zeros(phi.shape[1], dtype=real)
     for _ in range(steps):
         theta = theta - rate * 2 / len(y) * phi.T @ (phi @ theta - y)
     return theta
@@ -224,7 +224,7 @@ for name, gap in gaps.items():
 # %% slideshow={"slide_type": "subslide"}
 n_toys = 4000
 covariance = sigma**2 * torch.linalg.inv(phi.T @ phi)
-toys = phi @ truth + sigma * torch.randn(n_toys, n_jets, generator=generator)  # (toys, jets)
+toys = phi @ truth + sigma * torch.randn(n_toys, n_jets, dtype=real, generator=generator)  # (toys, jets)
 fits = torch.linalg.solve(phi.T @ phi, phi.T @ toys.T).T  # (toys, 2)
 distance = fits - truth
 chi2 = ((toys - fits @ phi.T) ** 2).sum(1) / sigma**2
@@ -244,9 +244,9 @@ print(f"one-sigma ellipse, share expected by hand: {share:.4f}")
 print("toys confirm it within 5 errors:", abs(float(inside.double().mean()) - share) < 5 * math.sqrt(0.24 / n_toys))
 
 # %% slideshow={"slide_type": "subslide"}
-x = torch.linspace(0, 2, 200)
+x = torch.linspace(0, 2, 200, dtype=real)
 band = (design(x) @ covariance * design(x)).sum(1).sqrt()
-at = torch.linspace(0.05, 1.95, 12)
+at = torch.linspace(0.05, 1.95, 12, dtype=real)
 seen = (design(at) @ fits.T).std(1)
 fig, ax = lt.plots.figure()
 ax.fill_between(x, design(x) @ best - band, design(x) @ best + band, color=lt.plots.COLOURS[0], alpha=0.3, linewidth=0)
@@ -326,7 +326,7 @@ lt.show(fig, "Histograms of the amplitude, steeply falling over three decades, a
 
 # %% slideshow={"slide_type": "subslide"}
 noise, draws = 0.1, 1_000_000
-observed = 1 + noise * torch.randn(draws, generator=generator)  # A = 1
+observed = 1 + noise * torch.randn(draws, dtype=real, generator=generator)  # A = 1
 log_bias = float(observed.log().mean())
 ratio_bias = float((1 / observed).mean() / (1 / observed**2).mean() - 1)
 print(f"log target:          bias {100 * log_bias:+.3f}%, by hand {-100 * (noise**2 / 2 + 3 * noise**4 / 4):+.3f}%")
@@ -356,8 +356,8 @@ print("a relative loss is biased four times as much:", 3.5 < ratio_bias / log_bi
 #
 # $$ f_\theta(x) = \sum_{j=1}^{m} w_j\, \phi_j(x) . $$
 #
-# Polynomials, splines, bumps: choose $\phi_j$, solve the normal equations, done. In one dimension this is hard to
-# beat. In $d$ dimensions a product of $k$ functions per direction needs $m = k^d$ of them. Ten per direction in the five
+# Polynomials, splines, bumps: choose $\phi_j$, solve the normal equations, done. In one dimension this is hard to beat.
+# In $d$ dimensions a product of $k$ functions per direction needs $m = k^d$ of them. Ten per direction in the five
 # dimensions of $q\bar q \to Zgg$ make $10^5$ coefficients, most of them spent where nothing happens.
 #
 # A **network** with one hidden layer of $m$ units takes one fixed bend $a(\cdot)$, here
@@ -389,9 +389,9 @@ def terms(network, x):
     return (network[1](network[0](x)) * network[2].weight[0]).detach()
 
 
-x = torch.linspace(-1, 1, 401)[:, None]
+x = torch.linspace(-1, 1, 401, dtype=real)[:, None]
 torch.manual_seed(p.seed)
-network = nn.Sequential(nn.Linear(1, 8), nn.SiLU(), nn.Linear(8, 1))
+network = nn.Sequential(nn.Linear(1, 8), nn.SiLU(), nn.Linear(8, 1)).double()
 start = (terms(network, x), network(x).detach())
 data = {"x": x, "y": resonance(x)}
 lt.fit(network, mse, data, steps=1500, batch_size=len(x), learning_rate=0.05, warmup=0, progress=False)
@@ -426,15 +426,21 @@ basis = torch.cat([torch.ones_like(x), hidden], dim=1)  # (n, 9)
 weights = torch.linalg.lstsq(basis, resonance(x), driver="gelsd").solution
 descended = float((end[1] - resonance(x)).square().mean())
 solved = float((basis @ weights - resonance(x)).square().mean())
-fixed = torch.as_tensor(np.polynomial.legendre.legvander(x[:, 0].numpy(), 8))  # as many functions, but fixed ones
-polynomial = fixed @ torch.linalg.lstsq(fixed, resonance(x)).solution
 print(f"MSE of the trained network {descended:.2e}, with its last layer solved {solved:.2e}")
-print(f"MSE of the best polynomial with as many coefficients in the sum: {(polynomial - resonance(x)).square().mean():.2e}")
+for m in (9, 25):
+    fixed = torch.as_tensor(np.polynomial.legendre.legvander(x[:, 0].numpy(), m - 1))
+    polynomial = fixed @ torch.linalg.lstsq(fixed, resonance(x)).solution
+    print(f"MSE of the best polynomial with {m} coefficients {(polynomial - resonance(x)).square().mean():.2e}")
 
 # %% slideshow={"slide_type": "skip"}
 # NBVAL_CHECK_OUTPUT
 print("solving the last layer never makes it worse:", solved <= descended * (1 + 1e-9))
 print("parameters of the network:", sum(weight.numel() for weight in network.parameters()))
+
+# %% [markdown] slideshow={"slide_type": "skip"}
+# Nine functions that adapt beat nine that do not. Count honestly, though: the network has 25 parameters, and a
+# polynomial with 25 coefficients is the better fit of this curve. In one dimension, on a smooth target, networks have
+# no advantage. Tutorial 01a compares them with splines and trees where there are more dimensions.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 7. Interpolation is not extrapolation
@@ -461,16 +467,17 @@ def log_amplitude(c):
 
 
 inputs = {"angle $c$": lambda c: c, r"log invariants": lambda c: torch.cat([(1 - c).log(), (1 + c).log()], dim=1)}
-train_c = torch.linspace(-0.9, 0.9, 101)[:, None]
-test_c = torch.tanh(torch.linspace(-3.3, 3.3, 301))[:, None]  # to |c| = 0.997, where pT = 37 GeV
+train_c = torch.linspace(-0.9, 0.9, 101, dtype=real)[:, None]
+test_c = torch.tanh(torch.linspace(-3.3, 3.3, 301, dtype=real))[:, None]  # to |c| = 0.997, where pT = 37 GeV
 
 
 def angle_network(name, seed, c):
     """Train one network on the angles c with inputs of that name; return Delta at the test angles."""
     torch.manual_seed(seed)
-    network = MLP(inputs[name](c).shape[1], 1, hidden=(16, 16))
+    network = MLP(inputs[name](c).shape[1], 1, hidden=(16, 16)).double()
     data = {"x": inputs[name](c), "y": log_amplitude(c) - 4}  # about the mean
-    lt.fit(network, mse, data, steps=600, batch_size=len(c), learning_rate=0.02, warmup=0, seed=seed, progress=False)
+    lt.fit(network, mse, data, steps=1000, batch_size=len(c), learning_rate=0.03, warmup=0, clip=None,
+           seed=seed, progress=False)  # fmt: skip
     prediction = network.cpu()(inputs[name](test_c)).detach() + 4
     return torch.expm1(prediction - log_amplitude(test_c))[:, 0]
 
@@ -484,35 +491,36 @@ for i, (name, delta) in enumerate(deltas.items()):
     for k, row in enumerate(delta):
         look = {"color": lt.plots.COLOURS[i], "linestyle": lt.plots.LINES[i], "label": None if k else name}
         ax.plot(torch.atanh(test_c), 100 * row.abs().clamp(min=1e-5), **look)
-    rms = lambda d: 100 * float(d.square().mean().sqrt())
-    between = 100 * float(delta[:, ~known].std(0).square().mean().sqrt())
-    print(f"{name:15s} rms of Delta: inside {rms(delta[:, known]):.3f}%, outside {rms(delta[:, ~known]):.1f}%; ", end="")
-    print(f"spread of the three networks outside {between:.1f}%")
-edge = math.atanh(0.9)
-ax.axvspan(-edge, edge, color="0.9", zorder=0)
+    inside, outside, spread = delta[:, known], delta[:, ~known], delta[:, ~known].std(0)
+    rms = [f"{100 * part.square().mean().sqrt():.3g}%" for part in (inside, outside, spread)]
+    print(f"{name:15s} rms of Delta inside {rms[0]}, outside {rms[1]}; spread of the three networks outside {rms[2]}")
+ax.axvspan(-math.atanh(0.9), math.atanh(0.9), color="0.9", zorder=0)
 ax.set(xlabel=r"$\mathrm{artanh}\,\cos\theta$ of the Z", ylabel=r"$|\Delta|$ in %", yscale="log", xlim=(-3.3, 3.3))
-ax.set_ylim(1e-4, 1e3)
+ax.set_ylim(1e-3, 1e3)
 ax.legend(loc="upper center", ncols=2)
-lt.show(fig, "Relative error against the angle: tiny inside the training range, steeply rising outside, worse for angles")
+lt.show(fig, "Relative error against the angle: small inside the training range, rising steeply outside of it")
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# *What you see.* Grey: the range of the training angles. Inside, both inputs do well. Outside, the network that sees
-# the angle continues $\log A$ as a straight line in $c$, while the truth runs into a pole, and the error goes to tens of per
-# cent. The network that sees logarithms continues as a straight line in $\log(1 - c)$, that is, as a *power law*.
-# The truth is a power law there, so it stays far closer. The knowledge came from us, through the coordinates.
+# *What you see.* Grey: the range of the training angles, three networks for each input. Inside, errors are below a per
+# cent or so, and ten times smaller for the good input. Outside, the network that sees the angle continues $\log A$ as a
+# straight line in $c$, while the truth runs into a pole: nearly all of $A$ is missed, $\Delta \to -100\%$. The network
+# that sees logarithms continues as a straight line in $\log(1 - c)$, that is, as a *power law*. The truth is close to
+# one, so it loses its way more slowly. The knowledge came from us, through the coordinates, and it is no guarantee: if
+# training stops at $|c| = 0.8$ already, the same networks are wrong by 30 to 150% outside (change the number and see).
 #
-# **An honest statement about bands.** We draw none. The three networks differ by less than they are wrong: they share
-# the same inputs, the same activation, and so the same prejudice about what lies outside. A small spread of
-# trainings is no evidence of a small error there. What we can do: say where the training points end, refuse or
-# recompute outside. Chapters 02 and 03 build bands for the inside.
+# **An honest statement about bands.** We draw none. With the angle as input the three networks agree with each other
+# far better than with the truth: they share input, activation and training points, and so the same prejudice about
+# what lies outside. A small spread of trainings is no evidence of a small error there. What we can do: say where the
+# training points end, and compute exactly outside. Chapters 02 and 03 build bands for the inside.
 
 # %% slideshow={"slide_type": "skip"}
 # NBVAL_CHECK_OUTPUT
 everywhere = angle_network("angle $c$", p.seed, torch.cat([test_c[::3], train_c]))
-growth = {name: float(delta[:, ~known].square().mean() / delta[:, known].square().mean()) ** 0.5 for name, delta in deltas.items()}
-control = float(everywhere[~known].square().mean() / everywhere[known].square().mean()) ** 0.5
-lt.verdict("error outside over error inside, angle as input", growth["angle $c$"], ci=(30, 1e4), laptop=(30, 1e4), gpu=None,
-           control={"trained on all angles": control}, floor=0.5)  # fmt: skip
+delta = deltas["angle $c$"]
+growth = float(0.5 * (delta[:, ~known].square().mean() / delta[:, known].square().mean()).log10())
+control = float(0.5 * (everywhere[~known].square().mean() / everywhere[known].square().mean()).log10())
+lt.verdict("decades from the error inside to the error outside", growth, ci=(1.3, 2.4), laptop=(1.3, 2.4), gpu=None,
+           control={"trained on all angles": control}, floor=0.25)  # fmt: skip
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 8. Too little and too much
@@ -539,29 +547,33 @@ lt.verdict("error outside over error inside, angle as input", growth["angle $c$"
 
 # %% slideshow={"slide_type": "subslide"}
 n_points, noise, n_toys, most = 40, 0.3, 2000, 30
-x = torch.linspace(-1, 1, n_points)
+x = torch.linspace(-1, 1, n_points, dtype=real)
 g = resonance(x)
-q, _ = torch.linalg.qr(torch.as_tensor(np.polynomial.legendre.legvander(x.numpy(), most - 1)))  # S = q q^T, column by column
+legendre = torch.as_tensor(np.polynomial.legendre.legvander(x.numpy(), most - 1))
+q, _ = torch.linalg.qr(legendre)  # the first m columns give S = q q^T
 m = torch.arange(1, most + 1)
 bias2 = (g.square().sum() - (q.T @ g).square().cumsum(0)) / n_points
-toys = g + noise * torch.randn(n_toys, n_points, generator=generator)
+toys = g + noise * torch.randn(n_toys, n_points, dtype=real, generator=generator)
 training = (toys.square().sum(1, keepdim=True) - (toys @ q).square().cumsum(1)) / n_points  # (toys, m)
 to_truth = bias2 + ((toys - g) @ q).square().cumsum(1) / n_points  # (toys, m)
-fig, ax = lt.plots.figure()
 curves = {
     "bias$^2$": bias2,
     "variance": noise**2 * m / n_points,
     "training": bias2 + noise**2 * (1 - m / n_points),
     "validation": bias2 + noise**2 * (1 + m / n_points),
 }
+
+# %% slideshow={"slide_type": "subslide"}
+fig, ax = lt.plots.figure()
 for i, (name, curve) in enumerate(curves.items()):
     ax.plot(m, curve, color=lt.plots.COLOURS[i], linestyle=lt.plots.LINES[i], label=name)
 ax.plot(m, training.mean(0), "o", color=lt.plots.COLOURS[2], markersize=5)
 ax.plot(m, to_truth.mean(0) + noise**2, "s", color=lt.plots.COLOURS[3], markersize=5, label="toys")
 ax.axhline(noise**2, color="black", linewidth=1.2, linestyle="-")
-ax.set(xlabel="coefficients $m$ of the polynomial", ylabel="mean squared error", yscale="log", ylim=(1e-3, 2), xlim=(0, 31))
+ax.set(xlabel="coefficients $m$ of the polynomial", ylabel="mean squared error")
+ax.set(yscale="log", ylim=(1e-3, 2), xlim=(0, 31))
 ax.legend(loc="upper center", ncols=3)
-lt.show(fig, "Bias falls and variance rises with the number of coefficients; validation has a minimum, training has none")
+lt.show(fig, "Bias falls, variance rises with the number of coefficients; validation has a minimum, training none")
 
 # %% [markdown] slideshow={"slide_type": "skip"}
 # *What you see.* Lines: the formulas. Dots: means over 2000 toys. The black line is the noise. Few coefficients
@@ -594,8 +606,8 @@ lt.show(
 # *What you see.* Top: two units cannot make a peak and a dip. Both losses stay above the noise: underfitting. Middle:
 # 321 weights on 80 points. Training ends below the noise, validation just above it, and the curve is close to the
 # truth. Bottom: 8513 weights on 20 points. The curve runs through every point, training loss far below the noise,
-# validation above it: overfitting. Note what does *not* happen: with 100 times more weights than points the curve is wrong,
-# not wild. Between points the network is still smooth.
+# validation above it: overfitting. Note what does *not* happen: with 100 times more weights than points the curve is
+# wrong, not wild. Between points the network is still smooth.
 #
 # Try: (a) noise 0 with width 64: does it still overfit? (b) 10 points: can any width save it? (c) width 64, depth 3:
 # how many points until validation meets the noise? Without noise, like our amplitudes, more capacity hardly ever
@@ -620,17 +632,17 @@ explorer.show()
 #
 # <details><summary>Answer</summary>
 #
-# The smallest of 50 unit Gaussian numbers is on average $-2.25$. You claim a loss that is 4.5% too good, from
-# choosing alone. On a test sample the chosen network is back at the common value. Choosing between two networks
-# costs $0.56$ standard deviations. (This is for independent scatter; networks judged on the *same* sample scatter together,
-# and the optimism is smaller. It never has the other sign.)
+# The smallest of 50 unit Gaussian numbers is on average $-2.25$. You claim a loss that is 4.5% too good, from choosing
+# alone. On a test sample the chosen network is back at the common value. Choosing between two networks costs $0.56$
+# standard deviations. (This is for independent scatter; networks judged on the *same* sample scatter together, and the
+# optimism is smaller. It never has the other sign.)
 # </details>
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 9. Walking downhill
 #
-# **Momentum.** Plain gradient descent needs of the order of $\kappa$ steps (section 4): it must be slow enough for the steepest
-# direction, and crawls along the flattest. Let it roll. The velocity remembers past gradients,
+# **Momentum.** Plain gradient descent needs of the order of $\kappa$ steps (section 4): it must be slow enough for the
+# steepest direction, and crawls along the flattest. Let it roll. The velocity remembers past gradients,
 #
 # $$ m_{k+1} = \beta\, m_k + \nabla L(\theta_k) , \qquad \theta_{k+1} = \theta_k - \eta\, m_{k+1} . $$
 #
@@ -642,8 +654,8 @@ explorer.show()
 # $$ \sqrt\beta = \frac{\sqrt\kappa - 1}{\sqrt\kappa + 1}, \qquad
 # \eta = \frac{4}{(\sqrt{h_{min}} + \sqrt{h_{max}})^2} . $$
 #
-# Of the order of $\sqrt\kappa$ steps instead of $\kappa$. Too large a step diverges above $\eta h = 2(1 + \beta)$, where
-# $\rho = -1$.
+# Of the order of $\sqrt\kappa$ steps instead of $\kappa$. Too large a step diverges above $\eta h = 2(1 + \beta)$,
+# where $\rho = -1$.
 
 # %% slideshow={"slide_type": "subslide"}
 h_min, h_max = torch.linalg.eigvalsh(2 / n_jets * phi.T @ phi).tolist()
@@ -654,16 +666,25 @@ for name, (eta, b) in {
     "gradient descent": (2 / (h_min + h_max), 0.0),
     "momentum": (4 / (math.sqrt(h_min) + math.sqrt(h_max)) ** 2, beta),
 }.items():
-    theta, m_k, path = torch.zeros(2), torch.zeros(2), []
+    theta, m_k, path = torch.zeros(2, dtype=real), torch.zeros(2, dtype=real), []
     for _ in range(120):
         m_k = b * m_k + 2 / n_jets * phi.T @ (phi @ theta - response)
         theta = theta - eta * m_k
         path.append(float((theta - best).norm()))
     paths[name] = torch.tensor(path)
+
+# %% slideshow={"slide_type": "subslide"}
 steps = torch.arange(1, 121)
 fig, ax = lt.plots.figure()
 lt.plots.loss_curves(paths, ax, log=True, ylabel=r"distance $|\theta_k - \hat\theta|$")
-ax.plot(steps, ((kappa - 1) / (kappa + 1)) ** steps, color="black", linewidth=1.2, linestyle="-", label="formula")
+ax.plot(
+    steps,
+    ((kappa - 1) / (kappa + 1)) ** steps,
+    color="black",
+    linewidth=1.2,
+    linestyle="-",
+    label=r"$\left(\frac{\kappa - 1}{\kappa + 1}\right)^k$",
+)
 ax.plot(steps, steps * math.sqrt(beta) ** steps, color="black", linewidth=1.2, linestyle=":", label=r"$k\,\beta^{k/2}$")
 ax.legend(loc="lower left")
 ax.set_ylim(1e-14, 10)
@@ -681,9 +702,9 @@ print("momentum is ahead by more than a factor 1000 after 80 steps:",
       bool(paths["momentum"][79] < 1e-3 * paths["gradient descent"][79]))  # fmt: skip
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# **Batches.** A gradient from $B$ random events costs $n/B$ times less than the full one and has the right mean. It
-# has an error with a variance that falls like $1/B$. What does noise do at the minimum? In one direction with curvature $h$ and
-# gradient noise of variance $c$, $e_{k+1} = (1 - \eta h)\, e_k - \eta \sqrt c\, \varepsilon_k$. The variance $V$ of
+# **Batches.** A gradient from $B$ random events costs $n/B$ times less than the full one and has the right mean. It has
+# an error with a variance that falls like $1/B$. What does noise do at the minimum? In one direction with curvature $h$
+# and gradient noise of variance $c$, $e_{k+1} = (1 - \eta h)\, e_k - \eta \sqrt c\, \varepsilon_k$. The variance $V$ of
 # $e$ settles where it reproduces itself, $V = (1 - \eta h)^2 V + \eta^2 c$:
 #
 # $$ V = \frac{\eta\, c}{h\, (2 - \eta h)} \approx \frac{\eta\, c}{2h} . $$
@@ -696,9 +717,9 @@ print("momentum is ahead by more than a factor 1000 after 80 steps:",
 chains = 20_000
 settled = {}
 for eta in (0.1, 0.2, 0.4):
-    e = torch.zeros(chains)
+    e = torch.zeros(chains, dtype=real)
     for _ in range(150):
-        e = (1 - eta) * e - eta * torch.randn(chains, generator=generator)  # h = c = 1
+        e = (1 - eta) * e - eta * torch.randn(chains, dtype=real, generator=generator)  # h = c = 1
     settled[eta] = float(e.var()) / (eta / (2 - eta))
     print(f"rate {eta}: variance {e.var():.4f}, by hand {eta / (2 - eta):.4f}")
 
@@ -743,15 +764,15 @@ def adam_step(weights, gradients, state, rate, beta2=0.95, beta1=0.9, epsilon=1e
 
 def fresh_state(weights):
     """Return the state of Adam before its first step."""
-    zeros = lambda: [torch.zeros_like(w) for w in weights]
-    return {"m": zeros(), "v": zeros(), "first": 1.0, "second": 1.0}
+    m, v = ([torch.zeros_like(w) for w in weights] for _ in range(2))
+    return {"m": m, "v": v, "first": 1.0, "second": 1.0}
 
 
 # %% slideshow={"slide_type": "skip"}
 # NBVAL_CHECK_OUTPUT
 torch.manual_seed(p.seed)
-ours = MLP(1, 1, hidden=(8, 8))
-theirs = MLP(1, 1, hidden=(8, 8))
+ours = MLP(1, 1, hidden=(8, 8)).double()
+theirs = MLP(1, 1, hidden=(8, 8)).double()
 theirs.load_state_dict(ours.state_dict())
 optimiser = torch.optim.Adam(theirs.parameters(), lr=0.01, betas=(0.9, 0.95))
 weights, state = list(ours.parameters()), fresh_state(list(ours.parameters()))
@@ -762,14 +783,14 @@ for _ in range(200):
     optimiser.zero_grad()
     (theirs(batch_x) - batch_y).square().mean().backward()
     optimiser.step()
-difference = max(float((a - b).abs().max()) for a, b in zip(weights, theirs.parameters()))
+difference = max(float((a - b).detach().abs().max()) for a, b in zip(weights, theirs.parameters()))
 print("after 200 steps our Adam and torch's agree to 1e-6:", difference < 1e-6)
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 10. A memory that is too long
 #
 # Torch's default is $\beta_2 = 0.999$. This course uses 0.95. On the amplitude $q\bar q\to Zg$ the default costs a
-# factor of four in accuracy. Why? Three steps: a formula, a toy that obeys it, and the network.
+# factor of four in a training of 2000 steps. Why? Three steps: a formula, a toy that obeys it, and the network.
 #
 # ### The formula
 #
@@ -792,6 +813,7 @@ print("after 200 steps our Adam and torch's agree to 1e-6:", difference < 1e-6)
 #
 # Take $G^2/g^2 = 1000$ and $k_0 = 50$: 140 steps for $\beta_2 = 0.95$, **3900 steps** for 0.999.
 
+
 # %% slideshow={"slide_type": "skip"}
 # NBVAL_CHECK_OUTPUT
 def forgotten(beta2, fall=1000.0, k_0=50):
@@ -806,8 +828,9 @@ for beta2, rho in ((0.95, 0.99), (0.999, 0.99)):
     v = 0.0
     for k in range(501):
         v = beta2 * v + (1 - beta2) * rho**k
-    print(f"beta2 = {beta2}: v/g^2 after 500 steps of a gradient with rho = {rho}: {v / rho**500:.4f}, "
-          f"by hand {ratio_by_hand(beta2, rho, 500):.4f}; fall forgotten after {forgotten(beta2):.0f} steps")  # fmt: skip
+    by_hand = ratio_by_hand(beta2, rho, 500)
+    print(f"beta2 = {beta2}, rho = {rho}: v/g^2 after 500 steps {v / rho**500:.4f}, by hand {by_hand:.4f}")
+    print(f"beta2 = {beta2}: a fall by 1000 in 50 steps is forgotten after {forgotten(beta2):.0f} steps")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### The toy: a valley across the coordinates
@@ -832,6 +855,7 @@ for beta2, rho in ((0.95, 0.99), (0.999, 0.99)):
 # $1 - \beta_1$ that Adam has in its $m$). Beyond, $e_1$ rattles, its gradients feed $\hat v$, and $\hat v$
 # stays near that edge. So $\eta/\sqrt{\hat v}$ is *about 38 whatever $\eta$ is*, and $e_2 \approx e^{-38 k/\kappa}$.
 
+
 # %% slideshow={"slide_type": "subslide"}
 def along(theta):
     """Return e_2, the way that is left along the valley, of a walk."""
@@ -848,13 +872,15 @@ edge = {}
 for rate in (0.003, 0.01, 0.03, 0.1):
     theta, gradient, memory = valley_walk(0.95, rate, 10_000)
     edge[rate] = float(np.median((rate * cosine / np.sqrt(memory[:, 0]))[500:1500]))
-    print(f"beta2 = 0.95, eta = {rate}: eta / sqrt(v) = {edge[rate]:.1f}, left of a longer way {abs(along(theta)[-1]):.4f}")
+    left = abs(along(theta)[-1])
+    print(f"beta2 = 0.95, kappa 10,000, eta = {rate}: eta / sqrt(v) = {edge[rate]:.1f}, left of the way {left:.4f}")
 
 # %% slideshow={"slide_type": "skip"}
 # NBVAL_CHECK_OUTPUT
-print("long memory: the end is predicted to 1%:", abs(along(valley_walk(0.999, 0.01, 1000)[0])[-1] / predicted - 1) < 0.01)
+reached = {beta2: along(valley_walk(beta2, 0.01, 1000)[0])[-1] for beta2 in (0.95, 0.999)}
+print("long memory: the end is predicted to 1%:", bool(abs(reached[0.999] / predicted - 1) < 0.01))
 print("short memory: eta / sqrt(v) is 30 to 38 for rates from 0.003 to 0.1:", all(30 < e < 38 for e in edge.values()))
-print("short memory: less than 1e-6 of the way is left:", abs(along(valley_walk(0.95, 0.01, 1000)[0])[-1]) < 1e-6)
+print("short memory: less than 1e-6 of the way is left:", bool(abs(reached[0.95]) < 1e-6))
 
 # %% slideshow={"slide_type": "subslide"}
 explorer = lt.explorers.fitting.memory
@@ -864,12 +890,12 @@ lt.show(
 )
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# *What you see.* Left the plane of the two weights, with the valley along the diagonal. Both walks start at the right and fall
-# to the floor in the same way. With the short memory (top) Adam then turns and walks to the star. With the long one
-# (bottom) it stops where it fell: 93% of the way is left, as predicted. Right, the two parts of the loss. Look at the
-# solid line at the top: the short memory *rattles* between the walls all the time, and only the falling learning
-# rate calms it. While it rattles, its total loss is no better than that of the other. The progress along the floor
-# is hidden, and the cosine uncovers it at the end.
+# *What you see.* Left the plane of the two weights, with the valley along the diagonal. Both walks start at the right
+# and fall to the floor in the same way. With the short memory (top) Adam then turns and walks to the star. With the
+# long one (bottom) it stops where it fell: 93% of the way is left, as predicted. Right, the two parts of the loss. Look
+# at the solid line at the top: the short memory *rattles* between the walls all the time, and only the falling learning
+# rate calms it. While it rattles, its total loss is no better than that of the other. The progress along the floor is
+# hidden, and the cosine uncovers it at the end.
 #
 # Try: which learning rate would save $\beta_2 = 0.999$? And which $\beta_2$ still walks at a curvature ratio of 10,000?
 
@@ -887,7 +913,7 @@ explorer.show()
 # %% slideshow={"slide_type": "subslide"}
 momenta = events["momenta"].cpu()
 i, j = torch.triu_indices(4, 4, offset=1)
-metric = torch.tensor([1.0, -1.0, -1.0, -1.0])
+metric = torch.tensor([1.0, -1.0, -1.0, -1.0], dtype=real)
 products = (momenta[:, i] * metric * momenta[:, j]).sum(-1).log()  # (n, 6)
 y_all = amplitude.log()
 x_mean, x_width = products[: p.n].mean(0), products[: p.n].std(0)
@@ -910,7 +936,7 @@ def train(beta2, seed=p.seed, steps=p.steps, rate=3e-3, batch=512, switch=None):
     switch: (step, beta2 from there on).
     """
     torch.manual_seed(seed)
-    network = MLP(6, 1, hidden=(64, 64, 64)).float()
+    network = MLP(6, 1, hidden=(64, 64, 64))
     weights = list(network.parameters())
     state, rows, order, at = fresh_state(weights), [], torch.randperm(len(x_train)), 0
     for k in range(steps):
@@ -927,9 +953,11 @@ def train(beta2, seed=p.seed, steps=p.steps, rate=3e-3, batch=512, switch=None):
     return median_delta(network), np.array(rows)
 
 
+# %% slideshow={"slide_type": "subslide"}
 runs = {"0.95": train(0.95), "0.999": train(0.999), "0.95, then 0.999": train(0.95, switch=(p.steps // 5, 0.999))}
 for name, (delta, rows) in runs.items():
-    print(f"beta2 = {name:16s}: median |Delta| {delta:.3f}%, v / g^2 in the second half {np.median(rows[50:, 2]):.1f}")
+    late = np.median(rows[len(rows) // 2 :, 2])
+    print(f"beta2 = {name:16s}: median |Delta| {delta:.3f}%, v / g^2 in the second half {late:.1f}")
 
 # %% slideshow={"slide_type": "subslide"}
 fig, (left, right) = lt.plots.figure(columns=2)
@@ -947,7 +975,112 @@ lt.show(fig, "Left: losses are equal for long and part at the end. Right: the lo
 # %% slideshow={"slide_type": "skip"}
 # NBVAL_CHECK_OUTPUT
 again, _ = train(0.95, seed=p.seed + 1)
+stale = {name: float(np.median(rows[len(rows) // 2 :, 2])) for name, (_, rows) in runs.items()}
 lt.verdict("median |Delta| with beta2 = 0.999 over that with 0.95", runs["0.999"][0] / runs["0.95"][0],
-           ci=(1.5, 6), laptop=(1.5, 6), gpu=None, control={"0.95 twice": again / runs["0.95"][0]}, floor=0.3)  # fmt: skip
-lt.verdict("v over g^2 with beta2 = 0.999", np.median(runs["0.999"][1][50:, 2]),
-           ci=(20, 500), laptop=(20, 500), gpu=None, control={"0.95": np.median(runs["0.95"][1][50:, 2])}, floor=0.5)  # fmt: skip
+           ci=(2.1, 4.1), laptop=(2.1, 4.1), gpu=None, floor=0.3,
+           control={"0.95 with another seed": again / runs["0.95"][0]})  # fmt: skip
+lt.verdict("decades of v over g^2 with beta2 = 0.999", math.log10(stale["0.999"]), ci=(1.8, 3.0), laptop=(1.8, 3.0),
+           gpu=None, floor=0.25, control={"beta2 = 0.95": math.log10(stale["0.95"])})  # fmt: skip
+
+# %% [markdown] slideshow={"slide_type": "skip"}
+# *What you see.* Right: with $\beta_2 = 0.95$ the memory follows the gradients, $\hat v/g^2$ stays near 1. With 0.999
+# it is a hundred times too large from about step 100 on and until the end: the first steps are not forgotten. Steps are
+# ten times too short. Left: the losses of the two come close to each other at a third of the training, where the short
+# memory rattles. Then the learning rate falls, the rattling ends, and the short memory is far below.
+#
+# The third run (green) had the short memory for the first fifth of the steps, the long one from there on. It never saw
+# the large gradients of the start with its long memory. At first it does *better* than the short memory: a stale $v$
+# calms the rattling, like an early fall of the learning rate. But it goes stale anew, because the gradients go on
+# shrinking, and it ends in between.
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Is it that? Four suspects
+#
+# Each line below is the cell `train(...)` above with 50,000 points and 2000 steps (unless it says otherwise): median
+# over three seeds, lowest and highest in brackets (five seeds in the first line).
+#
+# | change | median $\lvert\Delta\rvert$ in %, $\beta_2 = 0.95$ | $\beta_2 = 0.999$ | $\hat v/g^2$, 0.999 |
+# | --- | --- | --- | --- |
+# | none, $\eta_0 = 3\cdot10^{-3}$ | 0.12 [0.11, 0.16] | 0.51 [0.43, 0.63] | 235 |
+# | long memory only after step 400 | | 0.16 [0.16, 0.24] | 117 |
+# | long memory only before step 400 | | 0.16 [0.13, 0.20] | 1.4 |
+# | $\eta_0 = 10^{-3}$ | 0.27 [0.26, 0.31] | 0.92 [0.63, 0.95] | 110 |
+# | $\eta_0 = 10^{-2}$ | 0.12 [0.10, 0.13] | 0.30 [0.20, 0.32] | 550 |
+# | $\eta_0 = 3\cdot10^{-2}$ | 0.035 [0.032, 0.049] | 0.13 [0.07, 0.15] | 2100 |
+# | $\eta_0 = 10^{-1}$ | 0.063 [0.047, 0.064] | 0.70 [0.63, 0.99] | 69,000 |
+# | target not standardised | 0.17 [0.15, 0.19] | 1.03 [0.68, 1.17] | 9900 |
+# | 5% noise on the targets | 0.30 [0.30, 0.33] | 0.54 [0.46, 0.61] | 11 |
+# | 7000 steps | 0.055 [0.046, 0.070] | 0.087 [0.083, 0.090] | 28 |
+# | 20,000 steps (two seeds) | 0.030 [0.030, 0.031] | 0.046 [0.039, 0.053] | 3.8 |
+#
+# And along $\beta_2 = 0.8,\ 0.9,\ 0.95,\ 0.99,\ 0.999,\ 0.9999$ the medians are 0.14, 0.13, 0.12, 0.17, 0.51, 0.60:
+# flat as long as the memory is short, and a loss that sets in where $1/(1-\beta_2)$ is no longer small against the
+# number of steps.
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# 1. **A stale $v$?** It must then vanish when the long memory does not see the start. It does, nearly (second line).
+#    The worse the fall at the start, the larger the damage must be: a target that is not standardised starts with a
+#    loss of 27 instead of 1, and the factor grows from 4 to 6. Where gradients stop shrinking (5% noise) or the
+#    training is long against 1000 steps, the factor must go down. It does. *Confirmed.*
+# 2. **Only a learning rate that is too small?** In part. A step that is ten times too short can be repaired by a rate
+#    ten times larger: 0.999 at $3\cdot10^{-2}$ is as good as 0.95 at $3\cdot10^{-3}$. But the short memory gains from
+#    larger rates as well. At each of the five rates it is better by 2.5 to 11, and best against best by 3.6. The
+#    staleness changes along the training, and no single rate repairs that. *Not the whole story.*
+# 3. **Damage by early instabilities?** Then the first 400 steps with the long memory would spoil the rest. They do
+#    not (third line). *Refuted.*
+# 4. **Spikes of the loss?** We counted batches with a loss above five times its running mean, in three trainings of
+#    2000 steps each: 3 with 0.95, none with 0.999. *Refuted*, they come with the *short* memory, and do no harm here.
+#
+# What the toy does *not* explain: in the valley the progress of the short memory does not depend on $\eta_0$. In the
+# network it does, by a factor of eight between $10^{-3}$ and $3\cdot10^{-2}$. A network is no parabola.
+#
+# **The rule.** Compare $1/(1 - \beta_2)$ with the number of steps over which your gradients change by a factor. In a
+# short training without noise 20 to 100 is right. And standardise the target.
+
+# %% [markdown] slideshow={"slide_type": "fragment"}
+# **Check yourself 5.** Your targets carry 5% noise. Do you expect more or less from $\beta_2 = 0.95$ than above? And
+# when would you want a *long* memory?
+#
+# <details><summary>Answer</summary>
+#
+# Less. With noise the residuals stop shrinking at 5%, and so do the gradients: $g^2$ settles, and a memory of 1000
+# steps has time to settle as well. A long memory is an average over many batches. It is wanted where gradients are
+# small in most steps and large in a few (rare events, large weights): a short $v$ forgets between two of them and takes
+# each one with too large a step.
+# </details>
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 11. What can go wrong
+#
+# - **The loss is not the likelihood of your noise.** Equal widths assumed, unequal in truth: the noisy region rules.
+# - **A target over decades without a logarithm.** One per cent of the events owns the fit (section 5).
+# - **Noise under a logarithm** shifts the answer by $-s^2/2$.
+# - **Inputs in GeV.** The condition number is the waiting time (section 4).
+# - **Standardised with the test sample**, or tuned on it: the number at the end is not what you will get.
+# - **Trusting a fit outside its data**, or the spread of trainings as its error there.
+# - **Shapes.** $(n, 1)$ minus $(n,)$ is an $(n, n)$ matrix in torch. The loss falls, to the variance, and stays there.
+# - **A learning rate that does not go to zero.** The noise floor is proportional to it.
+# - **Judging a training half-way.** Before the learning rate falls, the loss measures the rattling (section 10).
+# - **An optimiser's defaults.** They were chosen for other problems. $1/(1 - \beta_2)$ is a number of *steps*: compare
+#   it with the length of your training.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## 12. References
+#
+# - S. Badger, J. Bullock, *Using neural networks for efficient evaluation of high multiplicity scattering amplitudes*,
+#   arXiv:2002.07516.
+# - D. Maître, H. Truong, *A factorisation-aware matrix element emulator*, arXiv:2107.06625.
+# - S. Badger et al., *Loop amplitudes from precision networks*, arXiv:2206.14831.
+# - H. Bahl et al., *Accurate surrogate amplitudes with calibrated uncertainties*, arXiv:2412.12069.
+# - V. Bresó-Pla et al., *Interpolating amplitudes*, arXiv:2412.09534: networks against splines and sparse grids.
+# - D. P. Kingma, J. Ba, *Adam: a method for stochastic optimization*, arXiv:1412.6980.
+# - I. Loshchilov, F. Hutter, *Decoupled weight decay regularization*, arXiv:1711.05101 (AdamW); *SGDR: stochastic
+#   gradient descent with warm restarts*, arXiv:1608.03983 (the cosine).
+# - S. J. Reddi, S. Kale, S. Kumar, *On the convergence of Adam and beyond*, arXiv:1904.09237: where a memory can be too
+#   short.
+# - J. M. Cohen et al., *Adaptive gradient methods at the edge of stability*, arXiv:2207.14484: the number 38.
+# - M. Belkin et al., *Reconciling modern machine learning practice and the bias-variance trade-off*, arXiv:1812.11118:
+#   what happens beyond $m = n$.
+# - T. Plehn et al., *Modern machine learning for LHC physicists*, arXiv:2211.01421.
+#
+# **Next:** [tutorial 01a](../tutorials/01a_amplitude_regression.ipynb) trains a network on $Zg$ and $Zgg$.

@@ -90,7 +90,7 @@ def test_core_has_nothing_else(core, tmp_path):
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 def test_source_runs_as_a_plain_script_with_the_core_alone(core, source, tmp_path):
     said = run(core, source, cwd=tmp_path).stdout
-    assert len(re.findall(r"^PASS ", said, re.MULTILINE)) >= 3, said[-3000:]
+    assert not re.findall(r"^(?:OUTSIDE|BLIND|NOT YET|NOT ATTEMPTED) .*", said, re.MULTILINE)
     pictures = list((tmp_path / "figures").rglob("*.png"))
     assert pictures and all(picture.read_bytes()[:4] == b"\x89PNG" for picture in pictures)
     if "explorer.show()" in source.read_text():

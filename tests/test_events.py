@@ -117,12 +117,13 @@ def test_a_saved_sample_comes_back(tmp_path, compress):
         torch.float64,
     )
     columns = {f"c{i}": (torch.arange(12) % 2).to(kind) for i, kind in enumerate(kinds)}
-    columns |= {"file": torch.rand(12, 2, 4), "strided": torch.rand(4, 12).T}
+    columns |= {"strided": torch.rand(4, 12).T, "file": torch.rand(12, 2, 4)}  # not in the order of the alphabet
     events = Events(columns, dict.fromkeys(columns, "GeV/c²"), {"settings": ["a = 1"], "nested": {"x": [1, 2.5, None]}})
     sha256 = events.save(tmp_path / "new" / "sample.npz", compress=compress)
     data = (tmp_path / "new" / "sample.npz").read_bytes()
     assert sha256 == hashlib.sha256(data).hexdigest()
     back = Events.load(tmp_path / "new" / "sample.npz", sha256)
+    assert list(back.columns) == list(columns), "in the order in which they were given"
     assert back.units == events.units and back.provenance == events.provenance
     for name, column in columns.items():
         assert back[name].dtype == column.dtype and torch.equal(back[name], column)

@@ -270,7 +270,8 @@ def test_in_a_kernel_a_figure_is_one_picture_with_words_and_an_explorer_is_live(
     """
     cells = [nbformat.v4.new_code_cell("if True:" + source) for source in (figure, live)]
     notebook = nbformat.v4.new_notebook(cells=cells)
-    NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
+    where = {"metadata": {"path": tmp_path}}
+    NotebookClient(notebook, timeout=300, startup_timeout=300, kernel_name="python3", resources=where).execute()
     pictures, widget = (cell.outputs for cell in notebook.cells)
     assert len(pictures) == 2 and len(widget) == 1
     for output in pictures:

@@ -33,13 +33,14 @@ def pt(p):
 def breit_wigner_fit(masses, near, width):
     """Return mass and width, each with its statistical error, of a maximum likelihood fit within 1.5 widths.
 
-    (1 + tilt (m - near)) / ((m - mass)^2 + width^2 / 4): the tilt takes what phase space and interference do.
+    The width runs, Gamma(s) = Gamma s / M^2, in Pythia as in the Review of Particle Physics; a fixed width would give
+    a mass lower by Gamma^2 / 2M, 34 MeV for the Z. The tilt takes what phase space and the photon do.
     """
     low, high = near - 1.5 * width, near + 1.5 * width
     m, grid = masses[(masses > low) & (masses < high)], np.linspace(low, high, 2001)
 
     def shape(x, p):
-        return (1 + p[2] * (x - near) / width) / ((x - p[0]) ** 2 + p[1] ** 2 / 4)
+        return (1 + p[2] * (x - near) / width) * x**3 / ((x**2 - p[0] ** 2) ** 2 + (x**2 * p[1] / p[0]) ** 2)
 
     def loss(p):
         if p[1] <= 0 or abs(p[2]) > 0.6:
@@ -55,7 +56,12 @@ def breit_wigner_fit(masses, near, width):
 
 
 def agrees(masses, particle):
-    """Fit; True where mass and width are within 3 statistical errors of what the Review of Particle Physics says."""
+    """Fit; True where mass and width are within 3 statistical errors of what the Review of Particle Physics says.
+
+    Measured on the committed files, in errors, mass and width: Z -1.1, -2.9; W 0.5, -0.2; top -0.5, -0.8. That the Z
+    came out narrow, 2.410 +- 0.029 GeV, is chance: 100,000 events with the same settings and seeds 4000-4019 gave
+    2.506 +- 0.015 GeV. The seed stays 1 all the same: a seed chosen for its result would make the errors untrue.
+    """
     _, true_mass, true_width = pythia.PDG[particle]
     return all(
         abs(value - truth) < 3 * error
@@ -111,7 +117,9 @@ def test_mass_and_width_are_the_known_ones_and_the_fit_would_notice(particle):
 def test_photons_carry_mass_away_from_the_muons():
     c = arrays("z_mumu")
     measured = mass(c["muon_minus"], c["muon_plus"])
-    assert (measured < c["mass_generated"] + 0.01).all() and 0.3 < (measured > c["mass_generated"] - 0.01).mean() < 0.9
+    rounding = 2.0**-22 * (c["muon_minus"] + c["muon_plus"])[:, 0] ** 2 / measured  # of E^2 - p^2 in float32
+    assert (measured < c["mass_generated"] + rounding).all()
+    assert 0.5 < (measured > c["mass_generated"] - 0.01).mean() < 0.8, "muons that radiated nothing"
     assert c["mass_generated"].min() >= 60 and c["mass_generated"].max() <= 120
 
 
@@ -142,9 +150,17 @@ def test_jets_pass_their_cuts_and_the_generator_is_not_cut_off():
     for jet in (c["jet_1"], c["jet_2"]):
         assert (np.abs(np.arcsinh(jet[:, 3] / pt(jet))) < 2.5).all() and (mass(jet) > 0).mean() > 0.999
     edge = float(pythia.RECIPES["jets"].settings[-1].split("=")[1])
-    assert c["pt_hat"].min() >= edge
-    near, above = ((c["pt_hat"] < edge + 10).sum(), ((c["pt_hat"] > 160) & (c["pt_hat"] < 170)).sum())
-    assert near < 0.02 * above, "accepted events pile up at the lower edge of pTHat: start lower"
+    assert c["pt_hat"].min() >= edge and not cut_off(c["pt_hat"], edge)
+    assert cut_off(c["pt_hat"][c["pt_hat"] > 140], 140), "the control: a generator that started too high"
+
+
+def cut_off(pt_hat, edge):
+    """Tell whether accepted events stand at the edge where the generator started, so that some are missing below.
+
+    Where the spectrum falls by a factor r per 10 GeV towards the edge, a share near / (r - 1) is missing.
+    """
+    near, next_bin = (pt_hat < edge + 10).sum(), ((pt_hat >= edge + 10) & (pt_hat < edge + 20)).sum()
+    return near >= next_bin or near / (next_bin / near - 1) > 0.005 * len(pt_hat)
 
 
 def test_display_shows_the_events_of_the_sample_jets():

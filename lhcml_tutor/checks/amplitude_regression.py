@@ -208,7 +208,7 @@ LEARNING_CURVES = {"A": "steps", "B": "data", "C": "size"}
 
 @exercise(reference=LEARNING_CURVES)
 def learning_curves(answer):
-    """Read three learning curves: which would gain from more steps, from more data, from a larger network?"""
+    """Read which of three learning curves gains from more steps, which from more data, which from a larger network."""
     if not isinstance(answer, dict) or set(answer) != set(LEARNING_CURVES):
         raise NotYet('write a dictionary with the keys "A", "B" and "C".')
     reasons = {
@@ -264,18 +264,8 @@ def _four_squares(p):
 
 MISTAKES = {
     "mandelstam": [
-        (
-            lambda p: (
-                _four_squares(p[:, 0] + p[:, 1]),
-                _four_squares(p[:, 0] - p[:, 2]),
-                _four_squares(p[:, 0] - p[:, 3]),
-            ),
-            "metric",
-        ),
-        (
-            lambda p: tuple(kinematics.mass_squared(p[:, 0] + p[:, i]) for i in (1, 2, 3)),
-            "minus",
-        ),
+        (lambda p: tuple(map(_four_squares, (p[:, 0] + p[:, 1], p[:, 0] - p[:, 2], p[:, 0] - p[:, 3]))), "metric"),
+        (lambda p: tuple(kinematics.mass_squared(p[:, 0] + p[:, i]) for i in (1, 2, 3)), "minus"),
         (lambda p: tuple(kinematics.mandelstam(p)[i] for i in (0, 2, 1)), "swapped"),
     ],
     "gaussian_loss": [

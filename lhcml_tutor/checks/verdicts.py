@@ -36,7 +36,7 @@ def verdict(name, value, *, ci, laptop, gpu, control=None, floor=0.1):
         ValueError: a band is missing for ci or laptop, or has low > high.
         OutsideBand: where LHCML_STRICT=1 and the verdict is not PASS.
     Example:
-        >>> v = verdict("width of the pull", 1.02, ci=(0.6, 1.7), laptop=(0.85, 1.2), gpu=(0.9, 1.1))
+        >>> verdict("width of the pull", 1.02, ci=(0.6, 1.7), laptop=(0.85, 1.2), gpu=(0.9, 1.1))
         PASS  width of the pull is in its measured band
     """
     bands = {"ci": ci, "laptop": laptop, "gpu": gpu}
@@ -56,7 +56,6 @@ def verdict(name, value, *, ci, laptop, gpu, control=None, floor=0.1):
         raise OutsideBand(f"{name}: value {value:.6g}, band {band}, control {control}")
     if name == os.environ.get("LHCML_UNTIL"):  # `lhcml scan --until` needs no more of this run
         raise SystemExit(0)
-    return status == "PASS"
 
 
 def _judge(value, band, control):

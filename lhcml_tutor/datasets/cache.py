@@ -129,7 +129,7 @@ def intact(path, sha256=None) -> Events | None:
     path = Path(path)
     try:
         return Events.load(path, sha256)
-    except FileNotFoundError:
+    except OSError:  # not there, or not to be read: as good as not there
         return None
     except BadSample as problem:
         aside = path.with_name(f"{path.name}.damaged")

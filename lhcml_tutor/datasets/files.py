@@ -46,7 +46,7 @@ def pack(columns: dict, units: dict, provenance: dict, *, compress: bool = True)
         "units": units,
         "provenance": provenance,
     }
-    text = np.frombuffer(json.dumps(about, sort_keys=True, allow_nan=False).encode(), dtype=np.uint8)
+    text = np.frombuffer(json.dumps(about, allow_nan=False).encode(), dtype=np.uint8)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED) as archive:
         for name, array in {ABOUT: text, **columns}.items():

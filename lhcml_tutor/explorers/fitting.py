@@ -52,7 +52,7 @@ def _compute_capacity(width, depth, noise, points):
     x_valid, y_valid = noisy_points(400, noise, seed=3)
     with torch.random.fork_rng(devices=[]):  # the random numbers of the notebook go on as if nothing had happened
         torch.manual_seed(4)
-        network = MLP(1, 1, hidden=(width,) * depth).float()  # the notebook may have another default
+        network = MLP(1, 1, hidden=(width,) * depth)
     optimiser = torch.optim.Adam(network.parameters(), betas=(0.9, 0.95), fused=True)
     steps, train, valid = [], [], []
     for step in range(1, STEPS + 1):
@@ -190,7 +190,7 @@ def _say_memory(result):
 memory = Explorer(
     "Adam in a valley",
     {
-        "beta2": Choice([0.5, 0.8, 0.9, 0.95, 0.99, 0.999, 0.9999], 0.95, r"memory beta2"),
+        "beta2": Choice([0.5, 0.8, 0.9, 0.95, 0.99, 0.999, 0.9999], 0.95, "beta2"),
         "learning_rate": Choice([0.001, 0.003, 0.01, 0.03, 0.1], 0.01, "learning rate"),
         "ratio": Choice([10, 100, 1_000, 10_000], 1_000, "curvature ratio"),
     },

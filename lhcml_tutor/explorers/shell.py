@@ -97,6 +97,7 @@ class Choice:
 
 
 def all_integers(*values):
+    """Tell whether all values are integers."""
     return not [value for value in values if not isinstance(value, Integral)]
 
 
