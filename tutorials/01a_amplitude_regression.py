@@ -411,11 +411,11 @@ lt.show(fig, "Left: loss against steps for three inputs. Right: the relative dev
 noise = {name: float(values.median()) for name, values in controls.items()}
 median, tail = delta["invariants"].median(), delta["invariants"].quantile(0.99)
 gain = delta["standardised"].median() / median
-lt.verdict("median |Delta|, Zg, invariants", median, ci=(0, 1), laptop=(0, 1), gpu=None, control=noise)
-lt.verdict("99% quantile over median, Zg, invariants", tail / median, ci=(0, 99), laptop=(0, 99), gpu=None,
+lt.verdict("median |Delta|, Zg, invariants", median, ci=(0, 1), laptop=(0.00015, 0.000235), gpu=None, control=noise)
+lt.verdict("99% quantile over median, Zg, invariants", tail / median, ci=(0, 99), laptop=(5.3, 12.4), gpu=None,
            control={"shuffled labels": controls["shuffled labels"].quantile(0.99) / noise["shuffled labels"]},
            )  # fmt: skip
-lt.verdict("gain of invariants over standardised momenta, Zg", gain, ci=(1.1, 999), laptop=(1.1, 999), gpu=None,
+lt.verdict("gain of invariants over standardised momenta, Zg", gain, ci=(1.1, 999), laptop=(4.5, 8.4), gpu=None,
            control={"no gain": 1.0})  # fmt: skip
 
 # %% [markdown]
@@ -424,9 +424,9 @@ lt.verdict("gain of invariants over standardised momenta, Zg", gain, ci=(1.1, 99
 # %%
 # NBVAL_CHECK_OUTPUT
 raw, standard, sets = (delta[name].median() for name in ("raw", "standardised", "deep sets"))
-lt.verdict("median |Delta|, Zg, raw", raw, ci=(0, 1), laptop=(0, 1), gpu=None, control=noise)
-lt.verdict("median |Delta|, Zg, standardised", standard, ci=(0, 1), laptop=(0, 1), gpu=None, control=noise)
-lt.verdict("median |Delta|, Zg, deep sets", sets, ci=(0, 1), laptop=(0, 1), gpu=None, control=noise)
+lt.verdict("median |Delta|, Zg, raw", raw, ci=(0, 1), laptop=(0.00078, 0.00251), gpu=None, control=noise)
+lt.verdict("median |Delta|, Zg, standardised", standard, ci=(0, 1), laptop=(0.00097, 0.00148), gpu=None, control=noise)
+lt.verdict("median |Delta|, Zg, deep sets", sets, ci=(0, 1), laptop=(0, 0.00161), gpu=None, control=noise)
 
 # %% [markdown]
 # ### Moving observers, and a metric that is learned
@@ -477,10 +477,10 @@ print("learned metric: diag(" + ", ".join(f"{g:.5f}" for g in metric) + ")")
 # %%
 # NBVAL_CHECK_OUTPUT
 lt.verdict("median |Delta|, Zg, learned metric, moving observers", seen["learned metric"].median(),
-           ci=(0, 1), laptop=(0, 1), gpu=None, control=noise)  # fmt: skip
+           ci=(0, 1), laptop=(0.000101, 0.00028), gpu=None, control=noise)  # fmt: skip
 lt.verdict("median |Delta|, Zg, standardised, moving observers", seen["standardised"].median(),
-           ci=(0, 1), laptop=(0, 1), gpu=None, control=noise)  # fmt: skip
-lt.verdict("mean of g_x, g_y, g_z", metric[1:].mean(), ci=(-1.1, -0.2), laptop=(-1.1, -0.2), gpu=None,
+           ci=(0, 1), laptop=(0.008, 0.0183), gpu=None, control=noise)  # fmt: skip
+lt.verdict("mean of g_x, g_y, g_z", metric[1:].mean(), ci=(-1.1, -0.2), laptop=(-1.001, -0.99899), gpu=None,
            control={"before training": 0.0, "the other sign": 1.0}, floor=0.001)  # fmt: skip
 
 # %% [markdown]
@@ -565,11 +565,11 @@ for name, (x_train, x_valid, x_test) in x_zgg.items():
 # NBVAL_CHECK_OUTPUT
 size = delta_zgg["invariants"].abs()
 median, tail, gain = size.median(), size.quantile(0.99), delta_zgg["standardised"].abs().median() / size.median()
-lt.verdict("median |Delta|, Zgg, invariants", median, ci=(0, 1), laptop=(0, 1), gpu=None,
+lt.verdict("median |Delta|, Zgg, invariants", median, ci=(0, 1), laptop=(0.00129, 0.00159), gpu=None,
            control={"untrained network": float(untrained.median())})  # fmt: skip
-lt.verdict("99% quantile over median, Zgg, invariants", tail / median, ci=(0, 99), laptop=(0, 99), gpu=None,
+lt.verdict("99% quantile over median, Zgg, invariants", tail / median, ci=(0, 99), laptop=(5.7, 11.1), gpu=None,
            control={"untrained network": untrained.quantile(0.99) / untrained.median()})  # fmt: skip
-lt.verdict("gain of invariants over standardised momenta, Zgg", gain, ci=(1.1, 999), laptop=(1.1, 999), gpu=None,
+lt.verdict("gain of invariants over standardised momenta, Zgg", gain, ci=(1.1, 999), laptop=(5.21, 6.52), gpu=None,
            control={"no gain": 1.0})  # fmt: skip
 
 # %% [markdown]
@@ -604,7 +604,7 @@ print(f"the 5% most collinear or soft events are {collinear:.1f} times worse tha
 
 # %%
 # NBVAL_CHECK_OUTPUT
-lt.verdict("collinear corner over the rest, Zgg", collinear, ci=(0, 100), laptop=(0, 100), gpu=None,
+lt.verdict("collinear corner over the rest, Zgg", collinear, ci=(0, 100), laptop=(1.58, 2.87), gpu=None,
            control={"untrained network": untrained.cpu()[corner].median() / untrained.cpu()[~corner].median()},
            floor=0.2)  # fmt: skip
 
@@ -728,7 +728,7 @@ learning_curves = lt.checks.amplitude_regression.learning_curves(learning_curves
 # %%
 # NBVAL_CHECK_OUTPUT
 split = {key: history.valid_loss[-1] / np.mean(history.loss[-50:]) for key, history in curves.items()}
-lt.verdict("validation over training loss of B", split["B"], ci=(1.1, 1e4), laptop=(1.1, 1e4), gpu=None,
+lt.verdict("validation over training loss of B", split["B"], ci=(1.1, 1e4), laptop=(180, 1410), gpu=None,
            control={"A": split["A"], "C": split["C"]}, floor=0.5)  # fmt: skip
 
 # %% [markdown]
@@ -806,7 +806,8 @@ for name, row in board.items():
 # NBVAL_CHECK_OUTPUT
 best_zgg = min(row["Zgg"] for name, row in board.items() if "Zgg" in row and name != "network")
 lt.verdict("best classical interpolation over the network, Zgg", best_zgg / board["network"]["Zgg"], ci=(0, 100),
-           laptop=(0, 100), gpu=None, control={"untrained network": best_zgg / (100 * float(untrained.median()))},
+           laptop=(4.0, 5.3), gpu=None,
+           control={"untrained network": best_zgg / (100 * float(untrained.median()))},
            )  # fmt: skip
 
 # %% [markdown]
