@@ -394,7 +394,7 @@ torch.manual_seed(p.seed)
 network = nn.Sequential(nn.Linear(1, 8), nn.SiLU(), nn.Linear(8, 1)).double()
 start = (terms(network, x), network(x).detach())
 data = {"x": x, "y": resonance(x)}
-lt.fit(network, mse, data, steps=1500, batch_size=len(x), learning_rate=0.05, warmup=0, progress=False)
+lt.fit(network, mse, data, steps=800, batch_size=len(x), learning_rate=0.05, warmup=0, progress=False)
 network = network.cpu()
 end = (terms(network, x), network(x).detach())
 
@@ -476,7 +476,7 @@ def angle_network(name, seed, c):
     torch.manual_seed(seed)
     network = MLP(inputs[name](c).shape[1], 1, hidden=(16, 16)).double()
     data = {"x": inputs[name](c), "y": log_amplitude(c) - 4}  # about the mean
-    lt.fit(network, mse, data, steps=1000, batch_size=len(c), learning_rate=0.03, warmup=0, clip=None,
+    lt.fit(network, mse, data, steps=800, batch_size=len(c), learning_rate=0.03, warmup=0, clip=None,
            seed=seed, progress=False)  # fmt: skip
     prediction = network.cpu()(inputs[name](test_c)).detach() + 4
     return torch.expm1(prediction - log_amplitude(test_c))[:, 0]
