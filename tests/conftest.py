@@ -175,5 +175,13 @@ def course(tmp_path, monkeypatch):
     return Course(tmp_path)
 
 
+def pytest_collection_modifyitems(items):
+    if not os.environ.get("LHCML_TEST_ALL"):
+        skip = pytest.mark.skip(reason="takes minutes; `make test-all` runs it")
+        for item in items:
+            if item.get_closest_marker("everything"):
+                item.add_marker(skip)
+
+
 def pytest_unconfigure():
     shutil.rmtree(RUNS, ignore_errors=True)

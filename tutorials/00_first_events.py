@@ -391,7 +391,7 @@ bare, _, _ = fits["1: resonance"]
 lt.verdict(
     "fitted mass of the Z in GeV",
     values[0],
-    ci=(91.08, 91.31),
+    ci=(91.10, 91.28),
     laptop=(91.12, 91.23),
     gpu=None,
     control={"bare resonance": bare[0]},

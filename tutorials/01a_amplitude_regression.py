@@ -411,11 +411,12 @@ lt.show(fig, "Left: loss against steps for three inputs. Right: the relative dev
 noise = {name: float(values.median()) for name, values in controls.items()}
 median, tail = delta["invariants"].median(), delta["invariants"].quantile(0.99)
 gain = delta["standardised"].median() / median
-lt.verdict("median |Delta|, Zg, invariants", median, ci=(0, 1), laptop=(0.00015, 0.000235), gpu=None, control=noise)
-lt.verdict("99% quantile over median, Zg, invariants", tail / median, ci=(0, 99), laptop=(5.3, 12.4), gpu=None,
+lt.verdict("median |Delta|, Zg, invariants", median, ci=(0.0003, 0.003), laptop=(0.00015, 0.000235), gpu=None,
+           control=noise)  # fmt: skip
+lt.verdict("99% quantile over median, Zg, invariants", tail / median, ci=(2.6, 8.2), laptop=(5.3, 12.4), gpu=None,
            control={"shuffled labels": controls["shuffled labels"].quantile(0.99) / noise["shuffled labels"]},
            )  # fmt: skip
-lt.verdict("gain of invariants over standardised momenta, Zg", gain, ci=(1.1, 999), laptop=(4.5, 8.4), gpu=None,
+lt.verdict("gain of invariants over standardised momenta, Zg", gain, ci=(1.3, 13), laptop=(4.5, 8.4), gpu=None,
            control={"no gain": 1.0})  # fmt: skip
 
 # %% [markdown]
@@ -424,9 +425,10 @@ lt.verdict("gain of invariants over standardised momenta, Zg", gain, ci=(1.1, 99
 # %%
 # NBVAL_CHECK_OUTPUT
 raw, standard, sets = (delta[name].median() for name in ("raw", "standardised", "deep sets"))
-lt.verdict("median |Delta|, Zg, raw", raw, ci=(0, 1), laptop=(0.00078, 0.00251), gpu=None, control=noise)
-lt.verdict("median |Delta|, Zg, standardised", standard, ci=(0, 1), laptop=(0.00097, 0.00148), gpu=None, control=noise)
-lt.verdict("median |Delta|, Zg, deep sets", sets, ci=(0, 1), laptop=(0, 0.00161), gpu=None, control=noise)
+lt.verdict("median |Delta|, Zg, raw", raw, ci=(0.005, 0.038), laptop=(0.00078, 0.00251), gpu=None, control=noise)
+lt.verdict("median |Delta|, Zg, standardised", standard, ci=(0.0021, 0.0145), laptop=(0.00097, 0.00148), gpu=None,
+           control=noise)  # fmt: skip
+lt.verdict("median |Delta|, Zg, deep sets", sets, ci=(0.001, 0.032), laptop=(0, 0.00161), gpu=None, control=noise)
 
 # %% [markdown]
 # ### Moving observers, and a metric that is learned
@@ -477,10 +479,10 @@ print("learned metric: diag(" + ", ".join(f"{g:.5f}" for g in metric) + ")")
 # %%
 # NBVAL_CHECK_OUTPUT
 lt.verdict("median |Delta|, Zg, learned metric, moving observers", seen["learned metric"].median(),
-           ci=(0, 1), laptop=(0.000101, 0.00028), gpu=None, control=noise)  # fmt: skip
+           ci=(0.015, 0.055), laptop=(0.000101, 0.00028), gpu=None, control=noise)  # fmt: skip
 lt.verdict("median |Delta|, Zg, standardised, moving observers", seen["standardised"].median(),
-           ci=(0, 1), laptop=(0.008, 0.0183), gpu=None, control=noise)  # fmt: skip
-lt.verdict("mean of g_x, g_y, g_z", metric[1:].mean(), ci=(-1.1, -0.2), laptop=(-1.001, -0.99899), gpu=None,
+           ci=(0.06, 0.15), laptop=(0.008, 0.0183), gpu=None, control=noise)  # fmt: skip
+lt.verdict("mean of g_x, g_y, g_z", metric[1:].mean(), ci=(-1.0, -0.65), laptop=(-1.001, -0.99899), gpu=None,
            control={"before training": 0.0, "the other sign": 1.0}, floor=0.001)  # fmt: skip
 
 # %% [markdown]
@@ -565,11 +567,11 @@ for name, (x_train, x_valid, x_test) in x_zgg.items():
 # NBVAL_CHECK_OUTPUT
 size = delta_zgg["invariants"].abs()
 median, tail, gain = size.median(), size.quantile(0.99), delta_zgg["standardised"].abs().median() / size.median()
-lt.verdict("median |Delta|, Zgg, invariants", median, ci=(0, 1), laptop=(0.00129, 0.00159), gpu=None,
+lt.verdict("median |Delta|, Zgg, invariants", median, ci=(0.0195, 0.0335), laptop=(0.00129, 0.00159), gpu=None,
            control={"untrained network": float(untrained.median())})  # fmt: skip
-lt.verdict("99% quantile over median, Zgg, invariants", tail / median, ci=(0, 99), laptop=(5.7, 11.1), gpu=None,
+lt.verdict("99% quantile over median, Zgg, invariants", tail / median, ci=(5.1, 7.9), laptop=(5.7, 11.1), gpu=None,
            control={"untrained network": untrained.quantile(0.99) / untrained.median()})  # fmt: skip
-lt.verdict("gain of invariants over standardised momenta, Zgg", gain, ci=(1.1, 999), laptop=(5.21, 6.52), gpu=None,
+lt.verdict("gain of invariants over standardised momenta, Zgg", gain, ci=(8.0, 14.5), laptop=(5.21, 6.52), gpu=None,
            control={"no gain": 1.0})  # fmt: skip
 
 # %% [markdown]
@@ -604,7 +606,7 @@ print(f"the 5% most collinear or soft events are {collinear:.1f} times worse tha
 
 # %%
 # NBVAL_CHECK_OUTPUT
-lt.verdict("collinear corner over the rest, Zgg", collinear, ci=(0, 100), laptop=(1.58, 2.87), gpu=None,
+lt.verdict("collinear corner over the rest, Zgg", collinear, ci=(1.4, 2.9), laptop=(1.58, 2.87), gpu=None,
            control={"untrained network": untrained.cpu()[corner].median() / untrained.cpu()[~corner].median()},
            floor=0.2)  # fmt: skip
 
@@ -671,7 +673,22 @@ print(f"invariants:   exponent in steps  {steps_invariants[0]:+.1f}")
 print(f"standardised: exponent in points {points_raw[0]:+.1f}")
 
 # %% [markdown]
-# *What you see.* TO BE WRITTEN FROM THE SCAN.
+# *What you see.* Three seeds for each point, five at the full size; the bars are their spread. The four inputs obey
+# different laws.
+#
+# - **Steps** help every input. Invariants and deep sets gain almost in proportion, $|\Delta| \propto
+#   \mathrm{steps}^{-0.9}$: twice the training, half the error, and at the end of our budget no end is in sight. The
+#   standardised momenta gain less, with an exponent of $-0.65$.
+# - **Points** hardly matter on invariants: 1000 events do as well as 100,000, the exponent is zero within its error. The
+#   targets have no noise. A thousand points fill two dimensions so densely that nothing new happens between them, and
+#   what is left is the path of the optimiser. With momenta the network has to find these two dimensions among sixteen
+#   inputs, and 1000 points cost a factor of up to two. From 10,000 to 100,000 little is gained.
+#
+# So ask which limit you are at *before* you generate more events: here the answer to a bad fit is a longer training,
+# or better coordinates, which are worth as much as ten times the steps. Beware of the exponents themselves. A power law
+# through three sizes is a summary of this range, not a law of nature. With noise in the target (chapter 02), with more
+# dimensions (section 5 uses 400,000 points for a reason: with fewer, the validation loss stops falling before the
+# training loss does), or after much longer training, points will limit.
 
 # %% [markdown]
 # ## 8. Too few points, too few weights
@@ -728,7 +745,7 @@ learning_curves = lt.checks.amplitude_regression.learning_curves(learning_curves
 # %%
 # NBVAL_CHECK_OUTPUT
 split = {key: history.valid_loss[-1] / np.mean(history.loss[-50:]) for key, history in curves.items()}
-lt.verdict("validation over training loss of B", split["B"], ci=(1.1, 1e4), laptop=(180, 1410), gpu=None,
+lt.verdict("validation over training loss of B", split["B"], ci=(5, 300), laptop=(180, 1410), gpu=None,
            control={"A": split["A"], "C": split["C"]}, floor=0.5)  # fmt: skip
 
 # %% [markdown]
@@ -805,7 +822,7 @@ for name, row in board.items():
 # %%
 # NBVAL_CHECK_OUTPUT
 best_zgg = min(row["Zgg"] for name, row in board.items() if "Zgg" in row and name != "network")
-lt.verdict("best classical interpolation over the network, Zgg", best_zgg / board["network"]["Zgg"], ci=(0, 100),
+lt.verdict("best classical interpolation over the network, Zgg", best_zgg / board["network"]["Zgg"], ci=(0.5, 1.6),
            laptop=(4.0, 5.3), gpu=None,
            control={"untrained network": best_zgg / (100 * float(untrained.median()))},
            )  # fmt: skip

@@ -66,8 +66,9 @@ def measured(sources) -> str:
                 if values:
                     span = f"{min(values):.3g} to {max(values):.3g}"
                     limits = f"{band[at][0]:g} to {band[at][1]:g}" if band[at] else "not yet set"
+                    said = name.replace("|", "\\|")  # a bare bar would end the cell
                     lines.append(
-                        f"| {key} | {name} | {at} | {median(values):.3g} | {span} | {len(values)} | {limits} |"
+                        f"| {key} | {said} | {at} | {median(values):.3g} | {span} | {len(values)} | {limits} |"
                     )
     return "\n".join(lines)
 
