@@ -108,7 +108,7 @@ def test_a_script_saves_numbered_files_with_their_words(folder, capsys):
     assert sorted(path.name for path in folder.iterdir()) == ["01.png", "02.png"]
     assert capsys.readouterr().out.splitlines() == [f"figure: {folder / '01.png'}", f"figure: {folder / '02.png'}"]
     picture = Image.open(folder / "01.png")
-    assert picture.text["Description"] == ALT + " μ" and picture.size == (980, 630)
+    assert picture.text["Description"] == ALT + " μ" and picture.size == (910, 585)
 
 
 def test_other_ranks_of_torchrun_draw_nothing(folder, monkeypatch, capsys):

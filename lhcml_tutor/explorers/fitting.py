@@ -81,8 +81,8 @@ def _draw_capacity(axes, result):
     fit.plot(result.x, result.y, "o", color="0.35", markersize=4, label="training points", zorder=3)
     fit.plot(result.grid, result.truth, color=COLOURS[1], linestyle="--", label="truth $g(x)$")
     fit.plot(result.grid, result.curve, color=COLOURS[0], linestyle="-", label="network")
-    fit.set(xlabel="distance from the peak $x$ [1]", ylabel="$y$", xlim=(-1, 1), ylim=(-2.3, 2.9))
-    fit.legend(loc="upper left", fontsize=12, ncols=1)
+    fit.set(xlabel="distance from the peak $x$ [1]", ylabel="$y$", xlim=(-1, 1), ylim=(-2.6, 2.2))
+    fit.legend(loc="lower right", fontsize=12, handlelength=1.8)
     losses.plot(result.steps, result.train, color=COLOURS[0], linestyle="-", label="training")
     losses.plot(result.steps, result.valid, color=COLOURS[1], linestyle="--", label="validation")
     if result.noise > 0:
@@ -164,9 +164,10 @@ def _compute_memory(beta2, learning_rate, ratio):
 
 def _draw_memory(axes, result):
     plane, parts = axes
-    u, w = np.meshgrid(np.linspace(-0.55, 1.75, 120), np.linspace(-0.75, 1.25, 120))
-    loss = (u - w) ** 2 / 4 + (u + w) ** 2 / 4 / result.ratio
-    plane.contour(u, w, loss, levels=[0.003, 0.03, 0.1, 0.25, 0.5], colors="0.75", linewidths=1.2, linestyles="-")
+    edge = np.array([-0.55, 1.75])
+    for loss, grey in ((0.4, "0.95"), (0.1, "0.9"), (0.01, "0.83")):  # (theta_1 - theta_2)^2 / 4 is the wall's part
+        half = 2 * math.sqrt(loss)
+        plane.fill_between(edge, edge - half, edge + half, color=grey, linewidth=0, antialiased=False)
     plane.plot([0], [0], marker="*", color=COLOURS[1], markersize=16, linestyle="none", label="minimum")
     plane.plot(*result.theta.T, color=COLOURS[0], linestyle="-", linewidth=1.6, label="Adam")
     plane.plot(*result.theta[-1], marker="s", color=COLOURS[0], markersize=9, linestyle="none", label="its end")
