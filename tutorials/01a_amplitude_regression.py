@@ -673,7 +673,7 @@ print(f"invariants:   exponent in steps  {steps_invariants[0]:+.1f}")
 print(f"standardised: exponent in points {points_raw[0]:+.1f}")
 
 # %% [markdown]
-# *What you see.* Three seeds for each point, five at the full size; the bars are their spread. The four inputs obey
+# *What you see.* Three seeds for each point; the bars are their spread. The four inputs obey
 # different laws.
 #
 # - **Steps** help every input. Invariants and deep sets gain almost in proportion, $|\Delta| \propto
