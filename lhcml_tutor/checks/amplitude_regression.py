@@ -206,6 +206,22 @@ def relative_deviation(answer):
 LEARNING_CURVES = {"A": "steps", "B": "data", "C": "size"}
 
 
+def recipes(n_train, steps):
+    """Return the settings of the trainings A, B and C, kept here so that their curves have to speak for themselves.
+
+    Shapes:
+        n_train and steps of a sound training -> {"A": {"points", "hidden", "steps", "learning_rate"}, ...}
+    Example:
+        >>> sorted(recipes(n_train=20_000, steps=400))
+        ['A', 'B', 'C']
+    """
+    return {
+        "A": {"points": n_train, "hidden": (64, 64), "steps": steps // 4, "learning_rate": 5e-4},
+        "B": {"points": 100, "hidden": (128, 128), "steps": steps, "learning_rate": 5e-3},
+        "C": {"points": n_train, "hidden": (2,), "steps": steps // 2, "learning_rate": 3e-3},
+    }
+
+
 @exercise(reference=LEARNING_CURVES)
 def learning_curves(answer):
     """Read which of three learning curves gains from more steps, which from more data, which from a larger network."""

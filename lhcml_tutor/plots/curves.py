@@ -1,6 +1,7 @@
 """Curves: losses against steps, residuals against a variable, accuracy against the size of the training set."""
 
 import numpy as np
+from matplotlib.ticker import NullFormatter
 
 from ..metrics import power_law_fit
 from .figures import COLOURS, LINES
@@ -138,6 +139,8 @@ def learning_curve(x, curves, ax, *, xlabel="training events", ylabel="error", f
             ax.plot(grid, power, color=colour, linestyle=LINES[i % len(LINES)], linewidth=1.8)
             label = f"{label}: $b =$ {with_error(law.exponent, law.error)}"
         ax.errorbar(x, y, error, color=colour, linestyle="none", marker=MARKERS[i % len(MARKERS)], label=label)
+    ax.set_xticks(x, [f"{size:,g}" if size < 1e6 else f"{size:.0e}" for size in x])
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     ax.legend(loc="best")
