@@ -55,7 +55,7 @@ for process, sigma in {"anything inelastic": 8e10, "Z -> mu mu": 2000, "t tbar":
 # such events because we can predict what they look like. The prediction is a chain, and each step has its own
 # scale:
 #
-# | step | what it turns into what | how we know it |
+# | step | what turns into what | how, and where |
 # | --- | --- | --- |
 # | Lagrangian $\to$ amplitude | a theory into $\lvert M\rvert^2$ | Feynman rules, exact at a given order |
 # | amplitude $\to$ partons | $\lvert M\rvert^2$ into momenta | Monte Carlo over phase space: this lecture |
@@ -64,7 +64,7 @@ for process, sigma in {"anything inelastic": 8e10, "Z -> mu mu": 2000, "t tbar":
 # | detector $\to$ objects | hits into muons, jets, their momenta | reconstruction |
 # | objects $\to$ histogram | events into counts per bin | this lecture, last part |
 #
-# Left to right is *simulation*: random numbers in, events out, every step easy to sample. Right to left is
+# Top to bottom is *simulation*: random numbers in, events out, every step easy to sample. Bottom to top is
 # *inference*: given events, which Lagrangian? Both directions are where the rest of this course works.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -81,7 +81,8 @@ for process, sigma in {"anything inelastic": 8e10, "Z -> mu mu": 2000, "t tbar":
 #   $\hat s = 4E_aE_b$.
 # - $\overline{\sum}|M|^2$ is the **squared amplitude**: summed over the spins and colours of what goes out,
 #   averaged over those of what comes in. It holds all the dynamics. It is what comes out of the Lagrangian.
-# - $d\Phi_n$ is the **phase space**: every way to share the momentum, each way once. It holds no dynamics at all.
+# - $d\Phi_n$ is the **phase space**: every way to share the momentum, each way once (for $k$ identical
+#   particles divide by $k!$). It holds no dynamics at all.
 #
 # Count dimensions: $|M|^2$ of $2\to n$ is $\mathrm{GeV}^{4-2n}$, $\Phi_n$ is $\mathrm{GeV}^{2n-4}$, so $\hat\sigma$
 # is $\mathrm{GeV}^{-2}$, an area. The conversion is $1\,\mathrm{GeV}^{-2} = 0.389\cdot10^9$ pb.
@@ -98,7 +99,8 @@ for process, sigma in {"anything inelastic": 8e10, "Z -> mu mu": 2000, "t tbar":
 # $$ \sigma = \sum_{a,b} \int_0^1 dx_1 \int_0^1 dx_2\ f_a(x_1, \mu)\, f_b(x_2, \mu)
 # \hat\sigma_{ab}(\hat s = x_1 x_2 s) , $$
 #
-# with the squared energy $s$ of the two protons. In their rest frame the two partons have together
+# with the squared energy $s$ of the two protons. In the rest frame of the proton pair, which is the laboratory, the two
+# partons have together
 #
 # $$ P = p_a + p_b = \tfrac{\sqrt s}{2}\, (x_1 + x_2,\ 0,\ 0,\ x_1 - x_2) . $$
 #
@@ -223,9 +225,9 @@ explorer.show()
 #
 # <details><summary>Answer</summary>
 #
-# Boost by $Y = -(y_1 + y_2)/2 = -1.55$, that is $\beta = \tanh(-1.55) = -0.914$. There $y = \mp 1.25$. The
-# difference is still 2.5. If the two jets are all there is and have no mass, this is the frame of the partons, and
-# $\tanh 1.25 = 0.85 = |\cos\theta^*|$ is their scattering angle.
+# The frame moves with $\beta = \tanh\frac{y_1 + y_2}{2} = \tanh 1.55 = 0.914$. Going there shifts every rapidity by
+# $-1.55$, to $y = \mp 1.25$. The difference is still 2.5. If the two jets are all there is and have no mass, this is
+# the frame of the partons, and $|\cos\theta^*| = \tanh 1.25 = 0.85$ gives their scattering angle $\theta^*$.
 # </details>
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -300,8 +302,8 @@ print("Z and gluon, weight / volume:", f"{z_gluon_weights.mean() / two_body:.9f}
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # No step asked for the dimension of $x$. That is the point. A grid of $n$ points in $d$ dimensions has $n^{1/d}$
-# points per axis; the midpoint rule errs like (spacing)$^2 \sim n^{-2/d}$. Beyond $d = 4$ random points win, and
-# phase space has $3n-4$ dimensions: 8 for $Z + 3$ jets, 14 for $t\bar t \to 6$ quarks and leptons.
+# points per axis; the midpoint rule errs like (spacing)$^2 \sim n^{-2/d}$. Beyond $d = 4$ random points win, and the
+# phase space of $k$ particles has $3k-4$ dimensions: 8 for $Z + 3$ jets, 14 for $t\bar t \to 6$ quarks and leptons.
 #
 # ### A toy with a known answer: $e^+e^- \to \mu^+\mu^-$
 #
@@ -330,7 +332,7 @@ print(f"relative error {error / estimate:.6f}, and 1/sqrt(20 n) = {(20 * p.n) **
 # $$ E[1+c^2] = 1 + \tfrac13 = \tfrac43, \qquad E[(1+c^2)^2] = 1 + \tfrac23 + \tfrac15 = \tfrac{28}{15}, \qquad
 # \frac{V}{I^2} = \frac{28/15}{16/9} - 1 = \frac{1}{20} . $$
 #
-# Even the error of our error is under control. We repeat the whole experiment many times at each $n$ and compare
+# So we know the error before we start. We repeat the whole experiment many times at each $n$ and compare
 # the scatter of the results with this number.
 
 # %% slideshow={"slide_type": "skip"}
@@ -459,7 +461,7 @@ lt.show(
 # estimated from the same points, does not know about them. **A proposal must have heavier tails than the
 # integrand.** The small error band is the trap.
 #
-# Try in the explorer: change the seed until a huge weight comes.
+# Try in the explorer: choose the Gaussian and go through the seeds (15 has a jump). Then once more with width 1.
 
 # %% tags=["explorer"] slideshow={"slide_type": "subslide"}
 explorer.show()
@@ -472,13 +474,14 @@ explorer.show()
 #
 # For Breit-Wigners $V = (1-r)^2/2r$ is the same for $r$ and $1/r$: both cost $V = 2/3$. The tails of both fall like
 # $1/x^2$, so no weight explodes. For Gaussians it is not symmetric: too wide is merely wasteful, but at
-# $r < 1/\sqrt2$ the integral $\int f^2/q$ diverges. When in doubt, wider.
+# $r \le 1/\sqrt2$ the integral $\int f^2/q$ diverges. When in doubt, wider.
 # </details>
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 7. A real amplitude: $q\bar q \to Z g$
 #
-# The first amplitude that chapter 01 will teach to a network is $q\bar q \to Zg$. With the couplings set to 1 and
+# The first amplitude that chapter 01 will teach to a network is $q\bar q \to Zg$. Let $\theta$ be the angle between
+# the gluon and the incoming quark, $t = (p_q - p_g)^2$ and $u = (p_{\bar q} - p_g)^2$. With the couplings set to 1 and
 # summed over spins and colours,
 #
 # $$ \sum|M|^2 = 32\, \frac{t^2 + u^2 + 2\hat s\, m_Z^2}{t\,u} , \qquad
@@ -491,8 +494,8 @@ explorer.show()
 # $$ \sum|M|^2 = 32 \left[ \frac{A}{1 - c^2} - 2 \right], \qquad A = \frac{4(\hat s^2 + m_Z^4)}{(\hat s - m_Z^2)^2} . $$
 #
 # The pole $1/(1-c^2)$ asks for a substitution: $c = \tanh\eta$ gives $dc = (1 - c^2)\, d\eta$ and
-# $\int \frac{dc}{1-c^2} = \int d\eta$. The variable that eats the pole is the gluon's *pseudorapidity*. Nature
-# radiates evenly in rapidity; that is the physics reason for our coordinates. With the limits
+# $\int \frac{dc}{1-c^2} = \int d\eta$. The variable that eats the pole is the gluon's *pseudorapidity*. Away
+# from the middle nature radiates evenly in rapidity; that is the physics reason for our coordinates. With the limits
 # $\pm c_0 = \pm\tanh\eta_0$ from the cut,
 #
 # $$ \hat\sigma = \frac{1}{2\hat s} \cdot \frac{1}{36} \cdot \frac{1}{32\pi^2}\left(1 - \frac{m_Z^2}{\hat s}\right)
@@ -571,7 +574,7 @@ for name, (cosine, w) in events.items():
     kept[name] = cosine[keep]
     print(f"{name}: kept {int(keep.sum())} of {n}")
 
-grid = torch.linspace(-eta_0, eta_0, 20_001, dtype=torch.float64)
+grid = torch.linspace(-eta_0, eta_0, 2_000_001, dtype=torch.float64)
 density = A - 2 * (1 - torch.tanh(grid) ** 2)  # of eta, up to a constant
 drawn = {
     "formula": (grid, density),
@@ -587,7 +590,7 @@ lt.show(fig, "Density of the gluon's pseudorapidity: weighted and kept events ag
 # *What you see.* Both samples started from 20,000 points and estimate the same curve. In the lower panel the
 # weighted events (flat in $\cos\theta$) have small errors in the middle, where many points with small weights lie,
 # and large ones at the ends: few points, large weights. The kept events have nearly the same error everywhere. How
-# such errors are computed comes next.
+# such errors are computed comes next. The dip in the middle is the $-2$ in the bracket: $(A-2)/A = 0.53$.
 
 # %% slideshow={"slide_type": "skip"}
 # NBVAL_CHECK_OUTPUT
@@ -619,8 +622,8 @@ print(f"hit-or-miss against weights, ratio of variances: {((1 - 2 / 3) / (2 / 3)
 # $$ S = \sum_i w_i \ \pm\ \sqrt{\sum_i w_i^2} . $$
 #
 # Not $\sqrt N$, and not $\sqrt S$. With equal weights $w = 1$ all three agree. The **effective number** of events
-# $N_{eff} = (\sum w)^2/\sum w^2 \le N$ says how many equal events the weighted ones are worth: its relative error
-# is $1/\sqrt{N_{eff}}$.
+# $N_{eff} = (\sum w)^2/\sum w^2 \le N$ says how many equal events the weighted ones are worth: the relative
+# error of $S$ is $1/\sqrt{N_{eff}}$.
 
 # %% slideshow={"slide_type": "subslide"}
 mean_count, experiments = 40.0, 20_000
@@ -644,7 +647,8 @@ for name, error in errors.items():
 # **Ratio panels.** Most plots of this course have a lower panel with a ratio $R = a/b$ of two bins. If $a$ and $b$
 # are independent, expand to first order, $\delta R = R\,(\delta a/a - \delta b/b)$, square and average:
 # $(\sigma_R/R)^2 = (\sigma_a/a)^2 + (\sigma_b/b)^2$. If a fraction of events is in *both* (a sample and its own
-# subset, or the same events with other weights), this is wrong, and the correlated part drops out.
+# subset, or the same events with other weights), their common fluctuations cancel in $R$, and this
+# formula gives too large an error.
 #
 # **Counting bins.** Of 25 bins about 8 should miss their prediction by more than one error. A plot where all points
 # sit on the line is as suspicious as one where none does.
@@ -655,8 +659,8 @@ for name, error in errors.items():
 #
 # <details><summary>Answer</summary>
 #
-# For $N$ events $\sum w = 0.6\,N$ and $\sum w^2 = N$, so $N_{eff} = 0.36\,N$. You need 2778. A fraction $f$ of
-# negative weights costs a factor $(1-2f)^{-2}$. Chapter 05 subtracts samples with a network for this reason.
+# For $N$ events $\sum w = 0.6\,N$ and $\sum w^2 = N$, so $N_{eff} = 0.36\,N$. You need 2778. A fraction $a$ of
+# negative weights costs a factor $(1-2a)^{-2}$. Chapter 05 subtracts samples with a network for this reason.
 # </details>
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -684,9 +688,9 @@ lt.show(fig, "Unweighting efficiency and effective number of events fall exponen
 
 # %% [markdown] slideshow={"slide_type": "skip"}
 # *What you see.* A proposal that is quite good in one dimension keeps one event in 16,000 in fourteen, the
-# dimension of $t\bar t \to 6$ particles. The loss is exponential in $d$ and starts from the misfit $r$ in each
-# direction, *and* from correlations that no product of one-dimensional maps can follow. A network that learns the
-# map fights both.
+# dimension of $t\bar t \to 6$ particles. The loss is exponential in $d$. Here it comes from the misfit $r$ in
+# each direction alone; a real integrand adds correlations that no product of one-dimensional maps can follow. A network
+# that learns the map fights both.
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # **Because the inverse is an integral nobody can do.** We can *sample* $p(x|\vartheta)$, events $x$ for a
@@ -697,7 +701,8 @@ lt.show(fig, "Unweighting efficiency and effective number of events fall exponen
 # p(z_{shower}|z_{partons})\, p(z_{partons}|\vartheta) , $$
 #
 # an integral over hundreds of unseen variables, for each event anew. Networks learn such densities, or ratios of
-# them, from samples alone. This is why nearly every loss of this course will be a likelihood.
+# them, from samples alone. This is why nearly every *loss* (the function that a training minimises) of this course will
+# be a likelihood.
 #
 # **Because of speed.** One amplitude with many legs or loops: up to seconds. One event through the detector:
 # minutes. One evaluation of a network that stands for it: microseconds in a batch. But then the question is: *how
@@ -717,15 +722,18 @@ lt.show(fig, "Unweighting efficiency and effective number of events fall exponen
 # | 05 GANs, 06 INNs, 08 Diffusion, 09 Transformers | partons to detector | can a network generate events? |
 # | 07 Neural importance sampling | phase space | can a network choose the points? |
 # | 10 Lorentz equivariance, 11 Symmetries learned | all | what does knowing relativity save? |
-# | 12 Unfolding, 13 Matrix element method | right to left | from events back to partons and parameters |
+# | 12 Unfolding, 13 Matrix element method | bottom to top | from events back to partons and parameters |
 # | 14 Explainability | objects | what did the network learn? |
+#
+# Names that you do not know yet are explained in their chapter.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 11. What can go wrong
 #
 # - **Light tails.** A proposal that falls faster than the integrand has infinite variance and a small error
 #   *estimate*. Look at the largest weight: if one event carries a few per cent of the sum, do not believe the
-#   error.
+#   error. The reverse proves nothing: our Gaussian example ended too low *before* a large weight had come. Compare the
+#   tails on paper, or try a second proposal.
 # - **A hole in the proposal.** Where $q = 0$ and $f \neq 0$, the integral is missing a piece, with no sign of it in
 #   the weights.
 # - **$w_{max}$ from a finite sample.** Points above it will come. Keep them with weight $w/w_{max} > 1$ (overweight
@@ -751,7 +759,8 @@ print("in float32 it is still right to 1%:", bool((kinematics.mass(muon.float())
 # The difference is 0.14 with an error of 0.036: almost four standard deviations. Chance is unlikely. Look at the
 # largest weights of both. The usual culprit is the *smaller* result with the *smaller* error: its proposal misses a
 # region or has light tails. Draw the weights as a histogram, double the points and see whether the error really
-# falls by $\sqrt2$, then let both proposals share the points.
+# falls by $\sqrt2$, then draw half of the points from each proposal and
+# weight all of them with the mixture $(q_1 + q_2)/2$.
 # </details>
 
 # %% [markdown] slideshow={"slide_type": "slide"}

@@ -212,14 +212,14 @@ def test_sweep_visits_minimum_middle_and_maximum_of_each_control():
 
 def test_static_figures_stand_side_by_side():
     fig = toy().figures({"k": 1}, {"k": 4, "shape": "line"})
-    assert [ax.get_title() for ax in fig.axes] == ["wave number 1", "wave number 4, shape line"]
+    assert [ax.get_title() for ax in fig.axes] == ["wave number: 1", "wave number: 4, shape: line"]
     assert [ax.get_ylabel() for ax in fig.axes] == ["y", ""] and fig.axes[0].get_ylim() == fig.axes[1].get_ylim()
     pair = Explorer("Two", {"k": Slider(0, 4, 1, 1)}, curve, lambda axes, r: [draw(ax, r) for ax in axes], columns=2)
-    assert [ax.get_title() for ax in pair.figures({"k": 1}, {"k": 4}).axes] == ["k 1", "", "k 4", ""]
+    assert [ax.get_title() for ax in pair.figures({"k": 1}, {"k": 4}).axes] == ["k: 1", "", "k: 4", ""]
     ratio = Explorer(
         "Ratio", {"k": Slider(0, 4, 1, 1)}, curve, lambda axes, r: [draw(ax, r) for ax in axes], ratio=True
     )
-    assert [ax.get_title() for ax in ratio.figures({"k": 1}, {"k": 4}).axes] == ["k 1", "", "k 4", ""]
+    assert [ax.get_title() for ax in ratio.figures({"k": 1}, {"k": 4}).axes] == ["k: 1", "", "k: 4", ""]
 
 
 @pytest.mark.parametrize(

@@ -111,8 +111,9 @@ def _draw_integration(axes, result):
     show = np.unique(np.geomspace(10, len(result.n), 120).astype(int)) - 1
     n, estimate, error = result.n[show], result.estimate[show], result.error[show]
     running.axhline(1, color="black", linewidth=1.4, linestyle="-")
-    running.fill_between(n, estimate - error, estimate + error, color=COLOURS[0], alpha=0.3, linewidth=0)
     running.plot(n, estimate, color=COLOURS[0], linestyle="-", label="estimate")
+    band = {"color": COLOURS[0], "alpha": 0.3, "linewidth": 0, "label": "its own error"}
+    running.fill_between(n, estimate - error, estimate + error, **band)
     if result.known is not None:
         for sign in (1, -1):
             label = r"1 $\pm\ \sqrt{V/n}$" if sign == 1 else None

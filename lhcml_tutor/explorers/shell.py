@@ -181,7 +181,7 @@ class Explorer:
             first = panel[0] if isinstance(panel, (list, tuple)) else panel
             first = first[0] if isinstance(first, tuple) else first
             if len(settings) > 1:
-                first.set_title(", ".join(f"{self.controls[k].label or k} {_text(v)}" for k, v in chosen.items()))
+                first.set_title(", ".join(f"{self.controls[k].label or k}: {_text(v)}" for k, v in chosen.items()))
             if own == 1 and sharey and not self.layout["ratio"] and i:
                 first.set_ylabel("")
         return fig
