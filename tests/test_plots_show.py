@@ -185,3 +185,24 @@ def test_the_first_colours_stay_apart_for_every_eye(blind):
         assert apart("#c0504d", "#7f8c3a") < 15  # a red and a green, which this test is there to refuse
     looks = list(zip(plots.COLOURS[:4], plots.LINES[:4], strict=True))
     assert len({line for _, line in looks}) == 4  # in greyscale the line style tells them apart
+
+
+def test_few_colours_keep_white_and_every_colour_of_the_style():
+    fig, panels = plots.figure(columns=2)
+    for panel in panels:
+        panel.scatter(
+            np.linspace(0, 1, 300), np.linspace(0, 1, 300), color=[(g, g, 1 - g) for g in np.linspace(0, 1, 300)]
+        )
+        panel.set(xlabel="x", ylabel="y")
+    for i, colour in enumerate(plots.COLOURS):
+        panels[0].plot([0.1 * i], [0.9], "s", color=colour, markersize=4)
+    picture = Image.open(io.BytesIO(plots.png(fig)))
+    seen = {colour for _, colour in picture.convert("RGB").getcolors(1 << 24)}
+    wanted = {tuple(round(255 * part) for part in matplotlib.colors.to_rgb(colour)) for colour in (*plots.COLOURS, "w")}
+    assert wanted <= seen and len(seen) <= 40
+
+
+def test_a_figure_of_many_rows_stays_within_the_pixels():
+    fig, _ = plots.figure(rows=4, columns=2)
+    width, height = Image.open(io.BytesIO(plots.png(fig))).size
+    assert width * height <= 1.01 * plots.figures.MOST_PIXELS
