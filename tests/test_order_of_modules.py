@@ -23,7 +23,8 @@ ORDER = [name for floor in FLOORS for name in floor]
 CORE = {"torch", "numpy", "scipy", "sklearn", "matplotlib", "tqdm", "typer"}
 STANDARD_LIBRARY_ONLY = ["doctor", "cli", "scale"]
 FILES = sorted(PACKAGE.rglob("*.py"))
-LONGEST_FILE, MOST_LINES_OF_CODE = 300, 4_500
+LONGEST_FILE = 300
+MOST_LINES_OF_CODE = 12_000  # tools, training, plots and two chapters take 4,400; the course will have fifteen chapters
 
 
 def names_of(path):

@@ -241,10 +241,6 @@ def learning_curves(answer):
     return "A gains from more steps, B from more data, C from a larger network"
 
 
-def _mistaken_standardise_own(train, *others):
-    return tuple(standardise_reference(x)[0] for x in (train, *others))
-
-
 def _mistaken_standardise_leak(train, *others):
     everything = torch.cat([train, *others])
     std = everything.std(dim=0)
@@ -252,26 +248,17 @@ def _mistaken_standardise_leak(train, *others):
     return tuple((x - everything.mean(dim=0)) / std for x in (train, *others))
 
 
-def _mistaken_step_without_zero(model, optimiser, x, y):
-    loss = ((model(x).squeeze(-1) - y) ** 2).mean()
-    loss.backward()
-    optimiser.step()
-    return loss.detach()
+def _mistaken_step(zero=True, move=True, squeeze=True):
+    def step(model, optimiser, x, y):
+        if zero:
+            optimiser.zero_grad()
+        loss = (((model(x).squeeze(-1) if squeeze else model(3 * x)) - y) ** 2).mean()
+        loss.backward()
+        if move:
+            optimiser.step()
+        return loss.detach()
 
-
-def _mistaken_step_without_step(model, optimiser, x, y):
-    optimiser.zero_grad()
-    loss = ((model(x).squeeze(-1) - y) ** 2).mean()
-    loss.backward()
-    return loss.detach()
-
-
-def _mistaken_step_broadcast(model, optimiser, x, y):
-    optimiser.zero_grad()
-    loss = ((model(3 * x) - y) ** 2).mean()
-    loss.backward()
-    optimiser.step()
-    return loss.detach()
+    return step
 
 
 def _four_squares(p):
@@ -290,14 +277,14 @@ MISTAKES = {
         (lambda f, y, s: gaussian_loss_reference(f, y, s) * len(y), "mean over the events"),
     ],
     "standardise": [
-        (_mistaken_standardise_own, "use the training sample's"),
+        (lambda *samples: tuple(standardise_reference(x)[0] for x in samples), "use the training sample's"),
         (_mistaken_standardise_leak, "leak"),
         (lambda *samples: tuple((x - samples[0].mean(0)) / samples[0].std(0) for x in samples), "not a number"),
     ],
     "training_step": [
-        (_mistaken_step_without_zero, "zero_grad"),
-        (_mistaken_step_without_step, "did not move"),
-        (_mistaken_step_broadcast, "squeeze"),
+        (_mistaken_step(zero=False), "zero_grad"),
+        (_mistaken_step(move=False), "did not move"),
+        (_mistaken_step(squeeze=False), "squeeze"),
     ],
     "relative_deviation": [
         (lambda f, y: f - y, "difference of the logarithms"),
