@@ -56,7 +56,7 @@ def load(which, n):
 
 # %%
 display = lt.datasets.load_first_events("jets_display")
-print(f"{len(display)} particles of {len(display['event'].unique())} events: {', '.join(display)}")
+print(f"{len(display)} particles of {len(display['event'].unique())} events: {', '.join(display.columns)}")
 one = display[display["event"] == 0]
 print(f"event 0 has {len(one)} visible particles, {int((one['pdg_id'] == 22).sum())} of them photons")
 
@@ -67,9 +67,9 @@ for ax, number in zip(axes, (0, 1)):
     momentum, jet = particles["momentum"].double(), particles["jet"]
     eta, phi, pt = kinematics.eta(momentum), kinematics.phi(momentum), kinematics.pt(momentum)
     look = {"edgecolors": "white", "linewidths": 0.3}
-    ax.scatter(eta[jet < 0], phi[jet < 0], s=6 * pt[jet < 0].sqrt(), color="0.65", **look)
+    ax.scatter(eta[jet < 0], phi[jet < 0], s=14 * pt[jet < 0].sqrt(), color="0.65", **look)
     for k in range(int(jet.max()) + 1):
-        ax.scatter(eta[jet == k], phi[jet == k], s=6 * pt[jet == k].sqrt(), color=lt.plots.COLOURS[k % 6], **look)
+        ax.scatter(eta[jet == k], phi[jet == k], s=14 * pt[jet == k].sqrt(), color=lt.plots.COLOURS[k % 6], **look)
     ax.set(xlim=(-5, 5), ylim=(-math.pi, math.pi), xlabel=r"pseudorapidity $\eta$", title=f"event {number}")
 axes[0].set_ylabel(r"azimuth $\phi$ [rad]")
 lt.show(fig, "Two events in the plane of pseudorapidity and azimuth: particles gather in a few jets, back to back")
@@ -374,7 +374,7 @@ for (name, (shape, *_)), line, colour in zip(models.items(), lt.plots.LINES, lt.
     expected = area * shape(centres, *values).reshape(20, 4).sum(axis=1)
     low.stairs((found - expected) / np.sqrt(expected), edges[::4], baseline=None, color=colour, linestyle=line)
 main.set(ylabel="events / 0.5 GeV", yscale="log", xlim=(70, 110))
-main.legend(loc="upper right")
+main.legend(loc="upper right", fontsize=11)
 low.set(xlabel=r"$m_{\mu\mu}$ [GeV]", ylabel="pull", xlim=(70, 110))
 low.axhline(0, color="black", linewidth=1)
 lt.show(
@@ -776,7 +776,7 @@ for low, high in ((200, 220), (400, 500)):
 # Below 300 GeV the power seems to be smaller. That is not physics: the sample asks the *second* jet for 150 GeV as
 # well. Nearly half of all hard events have a second jet with less than 3/4 of the first, because a third one took
 # its share. Near 200 GeV the cut throws these away. **A cut sculpts a spectrum.** We stay away from it and start at
-# 300 GeV. There the cut asks for half of the first jet, which fewer than a tenth of the events miss.
+# 300 GeV. There the cut asks for half of the first jet, which a tenth of the events miss.
 
 # %%
 k = power[300][0]
