@@ -64,11 +64,11 @@ def measured(sources) -> str:
             for at in [at for at in ("laptop", "gpu") if name in entries[at]] or ["ci"]:
                 values = [entry["value"] for entry in entries[at].get(name, []) if entry["value"] is not None]
                 if values:
-                    span = f"{min(values):.3g} to {max(values):.3g}"
+                    span = f"{min(values):.4g} to {max(values):.4g}"
                     limits = f"{band[at][0]:g} to {band[at][1]:g}" if band[at] else "not yet set"
                     said = name.replace("|", "\\|")  # a bare bar would end the cell
                     lines.append(
-                        f"| {key} | {said} | {at} | {median(values):.3g} | {span} | {len(values)} | {limits} |"
+                        f"| {key} | {said} | {at} | {median(values):.4g} | {span} | {len(values)} | {limits} |"
                     )
     return "\n".join(lines)
 
