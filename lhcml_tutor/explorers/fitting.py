@@ -14,7 +14,7 @@ from ..layers import MLP
 from ..plots import COLOURS
 from .shell import Choice, Explorer, Slider
 
-STEPS = 600  # of the training behind the capacity explorer
+STEPS = 400  # of the training behind the capacity explorer
 TRACK = 2000  # of the walk in the valley
 
 
