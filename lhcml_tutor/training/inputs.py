@@ -70,6 +70,8 @@ def check_data(data, name="data", like=None):
 def _check_finite(values, name):
     if not (values.is_floating_point() or values.is_complex()):
         return
+    if values.is_floating_point() and torch.stack(values.aminmax()).isfinite().all():  # 10 x faster than to ask each
+        return
     bad = ~values.isfinite().flatten(1).all(1) if values.ndim > 1 else ~values.isfinite()  # (n,)
     if bad.any():
         raise ValueError(
