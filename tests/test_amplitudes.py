@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lhcml_tutor import kinematics
 from lhcml_tutor.physics import amplitudes
-from lhcml_tutor.physics.amplitudes import qqbar_to_z_gluons, transverse_polarisations
+from lhcml_tutor.physics.amplitudes import estimate_z_gluons, qqbar_to_z_gluons, transverse_polarisations
 from lhcml_tutor.physics.phase_space import rambo
 
 MASS_Z, CF, CA = 91.1876, 4 / 3, 3.0
@@ -272,3 +272,24 @@ def initial_state_ratio(angle, x, leg, n=50):
 def test_gluon_along_an_incoming_quark_factorises(x, leg):
     far, near, nearer = ((initial_state_ratio(a, x, leg) - 1).abs().median().item() for a in (0.1, 1e-3, 1e-5))
     assert near < 1e-2 and nearer < 1e-3 and near < far / 10
+
+
+# ------------------------------------------------------------------------------------------------- estimates
+
+
+@pytest.mark.parametrize(("n_gluons", "draws"), [(1, 40_000), (2, 40_000), (3, 30_000)])
+def test_mean_of_the_estimates_is_the_exact_value(n_gluons, draws):
+    momenta = points(n_gluons, n=3)
+    for event, truth in zip(momenta, qqbar_to_z_gluons(momenta)):
+        estimates = estimate_z_gluons(event.expand(draws, *event.shape), torch.Generator().manual_seed(4)) / truth
+        error = (estimates.std() / draws**0.5).item()
+        assert estimates.mean().item() == pytest.approx(1, abs=4 * error) and error < 0.015
+
+
+def test_estimates_see_a_missing_colour(monkeypatch):
+    event = points(2, n=1)[0]
+    truth = qqbar_to_z_gluons(event)
+    matrix = amplitudes.colour_matrix(2)
+    monkeypatch.setattr(amplitudes, "colour_matrix", lambda n: torch.diag(matrix.diag()))
+    estimates = estimate_z_gluons(event.expand(40_000, 5, 4), torch.Generator().manual_seed(4)) / truth
+    assert abs(estimates.mean().item() - 1) > 6 * (estimates.std() / 200).item()

@@ -86,7 +86,7 @@ def test_cross_section_at_the_peak_is_that_of_a_resonance():
     """12 pi / M^2 Gamma_in Gamma_out / Gamma^2, averaged over nine pairs of colours."""
 
     def partial(particle, colours):
-        left, right = (dy._coupling(particle, "Z", side) for side in (True, False))
+        left, right = (dy.weak_coupling(particle, "Z", side) for side in (True, False))
         return colours * dy.Z_MASS / (24 * math.pi) * (left**2 + right**2)
 
     events = points(1, dy.Z_MASS)
@@ -145,7 +145,7 @@ class TestDensity:
 
     def test_unweighting_efficiency(self, process):
         _, weights = process.weighted(200_000, torch.Generator().manual_seed(4))
-        assert float(weights.mean()) / process._most > 0.05
+        assert float(weights.mean()) / process.largest_weight > 0.05
 
     def test_events_are_on_shell_and_inside_the_cuts(self, process):
         momenta = process.sample(2000, torch.Generator().manual_seed(6))

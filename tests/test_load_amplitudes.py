@@ -10,6 +10,8 @@ from lhcml_tutor.datasets import amplitudes, load_amplitudes
 from lhcml_tutor.datasets.amplitudes import make_amplitudes
 from lhcml_tutor.kinematics import delta_r, mandelstam, mass, mass_squared, pt
 from lhcml_tutor.physics.amplitudes import qqbar_to_z_gluons
+from lhcml_tutor.physics.diphoton import gg_to_gamma_gamma
+from lhcml_tutor.physics.gluons import gluons
 
 MASS_Z = 91.1876
 
@@ -19,25 +21,25 @@ def empty_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("LHCML_CACHE", str(tmp_path))
 
 
-@pytest.mark.parametrize(("process", "n_gluons"), [("qqbar_zg", 1), ("qqbar_zgg", 2)])
+@pytest.mark.parametrize(("process", "n_gluons"), [("qqbar_zg", 1), ("qqbar_zgg", 2), ("qqbar_zggg", 3)])
 def test_sample_is_what_it_says(process, n_gluons):
     events = load_amplitudes(process, n=5000, seed=2)
     momenta = events["momenta"]
     assert momenta.shape == (5000, 3 + n_gluons, 4)
     assert set(events.columns) == set(events.units) == {"momenta", "amplitude", "weight"}
     assert all(column.dtype == torch.float64 for column in events.columns.values())
-    assert events.units["amplitude"] == ("1" if n_gluons == 1 else "GeV^-2")
-    gluons, root_s = momenta[:, 3:], mass(momenta[:, :2].sum(1))
-    assert (pt(gluons) > 30).all() and root_s.min() >= 300 and root_s.max() <= 2000
-    assert abs(root_s.log().mean() - math.log(300 * 2000) / 2) < 0.05
-    if n_gluons == 2:
-        assert (delta_r(gluons[:, 0], gluons[:, 1]) > 0.4).all()
+    assert events.units["amplitude"] == {1: "1", 2: "GeV^-2", 3: "GeV^-4"}[n_gluons]
+    jets, root_s = momenta[:, 3:], mass(momenta[:, :2].sum(1))
+    assert (pt(jets) > 30).all() and root_s.min() >= 300 and root_s.max() <= 2000
+    assert abs(root_s.log().mean() - math.log(300 * 2000) / 2) < (0.05 if n_gluons < 3 else 0.15)  # cuts cost low ones
+    if n_gluons >= 2:
+        assert (delta_r(jets[:, 0], jets[:, 1]) > 0.4).all()
     scale = root_s[:, None]
     assert ((momenta[:, :2].sum(1) - momenta[:, 2:].sum(1)).abs() < 1e-10 * scale).all()
     assert ((mass_squared(momenta[:, 2]) - MASS_Z**2).abs() < 1e-10 * root_s**2).all()
     assert (momenta[:, 0, 3] == momenta[:, 0, 0]).all() and (momenta[:, 1, 3] == -momenta[:, 1, 0]).all()
     assert torch.allclose(events["amplitude"], qqbar_to_z_gluons(momenta), rtol=1e-12)
-    assert 0.8 < len(events) / events.provenance["points_thrown"] < 1
+    assert 0.4 < len(events) / events.provenance["points_thrown"] < 1
 
 
 def test_weights_give_the_cross_section():
@@ -113,3 +115,17 @@ def test_bad_input_is_named(arguments, message):
 
 def test_whole_floats_count_as_integers():
     assert len(load_amplitudes("qqbar_zg", n=1e2)) == 100
+
+
+@pytest.mark.parametrize(("process", "n_out"), [("gg_gg", 2), ("gg_ggg", 3), ("gg_gggg", 4), ("gg_aa", 2)])
+def test_gluons_and_photons(process, n_out):
+    events = make_amplitudes(process, n=50, seed=2)
+    momenta = events["momenta"]
+    assert momenta.shape == (50, 2 + n_out, 4) and pt(momenta[:, 2:]).min() > 30
+    if process == "gg_aa":
+        assert torch.equal(events["amplitude"], gg_to_gamma_gamma(momenta))
+        return
+    assert torch.allclose(events["amplitude"], gluons(momenta), rtol=1e-12)
+    ratio = events["amplitude_leading"] / events["amplitude"]
+    assert torch.allclose(ratio, torch.ones(50).double()) if n_out < 4 else 0.9 < ratio.mean() < 0.999
+    assert events.units["amplitude"] == {2: "1", 3: "GeV^-2", 4: "GeV^-4"}[n_out]

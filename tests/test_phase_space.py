@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import kstest
 
+from lhcml_tutor import kinematics
 from lhcml_tutor.kinematics import mass, mass_squared
 from lhcml_tutor.physics import phase_space
-from lhcml_tutor.physics.phase_space import massless_volume, rambo
+from lhcml_tutor.physics.phase_space import Decay, chain, massless_volume, rambo
 
 
 def seeded(seed=1):
@@ -126,3 +127,53 @@ def test_energy_for_each_point_and_seeds():
 def test_bad_input_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         rambo(*arguments)
+
+
+# -------------------------------------------------------------------------------------------------- chains
+
+
+@pytest.mark.parametrize(
+    ("decay", "n_final"),
+    [
+        (Decay(0.0, Decay(0.0, 0.0)), 3),
+        (Decay(Decay(0.0, 0.0), Decay(0.0, 0.0)), 4),
+        (Decay(0.0, Decay(0.0, Decay(0.0, 0.0, mass=60.0, width=20.0))), 4),
+    ],
+)
+def test_chain_has_the_volume_of_massless_phase_space(decay, n_final):
+    total = torch.tensor([[500.0, 0, 0, 0]]).double().expand(100_000, 4)
+    momenta, weights = chain(total, decay, torch.Generator().manual_seed(1))
+    assert momenta.shape == (100_000, n_final, 4)
+    error = (weights.std() / weights.mean() / len(weights) ** 0.5).item()
+    assert weights.mean().item() / massless_volume(n_final, 500.0) == pytest.approx(1, abs=4 * error)
+    assert error < 0.03
+
+
+def test_chain_and_rambo_agree_on_a_distribution():
+    masses, n = [100.0, 50.0, 20.0], 100_000
+    total = torch.tensor([[500.0, 0, 0, 0]]).double().expand(n, 4)
+    pairs = []
+    for momenta, weights in (
+        chain(total, Decay(100.0, Decay(50.0, 20.0)), torch.Generator().manual_seed(1)),
+        rambo(3, masses, 500.0, n, torch.Generator().manual_seed(2)),
+    ):
+        s = kinematics.mass_squared(momenta[:, 0] + momenta[:, 1]) / 500.0**2
+        pairs.append([(weights * s**k).mean().item() for k in range(3)])
+    assert pairs[0] == pytest.approx(pairs[1], rel=0.01)
+
+
+def test_chain_keeps_masses_and_momentum_in_any_frame():
+    total = torch.tensor([[400.0, 30, -20, 100]]).double().expand(1000, 4)
+    w = Decay(0.0, 0.0, mass=80.4, width=2.1)
+    momenta, weights = chain(total, Decay(125.2, Decay(4.8, w)), torch.Generator().manual_seed(1))
+    assert torch.allclose(momenta.sum(1), total, atol=1e-9)
+    masses = kinematics.mass(momenta)
+    assert torch.allclose(masses, torch.tensor([125.2, 4.8, 0, 0]).double().expand(1000, 4), atol=1e-3)
+    assert (weights > 0).all()
+    near = ((kinematics.mass(momenta[:, 2] + momenta[:, 3]) - 80.4).abs() < 2.1).double().mean()
+    assert 0.6 < near < 0.8  # 2 arctan(2) / pi = 0.70 within one width
+
+
+def test_chain_without_room():
+    with pytest.raises(ValueError, match="cannot decay"):
+        chain(torch.tensor([[100.0, 0, 0, 0]]), Decay(80.0, 30.0))

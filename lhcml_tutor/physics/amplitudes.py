@@ -16,16 +16,15 @@ it does not take part, so nothing is computed twice; events come last, which kee
 Reference: Berends and Giele 1988, Nucl. Phys. B 306, 759.
 """
 
+import math
 from functools import lru_cache
 from itertools import combinations, permutations
 
 import torch
 
-CHUNK = {"cpu": 2**11, "cuda": 2**17}  # events at a time: enough to keep the device busy, few enough for its memory
+from .spinors import METRIC, SIGMA, SIGMA_BAR, dot, slash, spinor, times
 
-METRIC = torch.tensor([1.0, -1.0, -1.0, -1.0], dtype=torch.float64)
-SIGMA = torch.tensor([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]]).to(torch.complex128)
-SIGMA_BAR = METRIC[:, None, None] * SIGMA  # sigma^mu = (1, sigma_i), sigmabar^mu = (1, -sigma_i)
+CHUNK = {"cpu": 2**11, "cuda": 2**17}  # events at a time: enough to keep the device busy, few enough for its memory
 
 
 def qqbar_to_z_gluons(momenta, polarisations=None, left=1.0, right=1.0):
@@ -70,8 +69,43 @@ def qqbar_to_z_gluons(momenta, polarisations=None, left=1.0, right=1.0):
     return (left**2 + right**2) * left_handed.reshape(momenta.shape[:-2])
 
 
-def _left_handed(momenta, polarisations):
-    """Return the summed square of the left-handed line; (n, 3 + n_gluons, 4), (n, n_gluons, n_pol, 4) -> (n,)."""
+def estimate_z_gluons(momenta, generator, left=1.0, right=1.0):
+    """Return an estimate of `qqbar_to_z_gluons` from one random polarisation of each gluon and one random colour.
+
+        e = sqrt(2) (e_1 cos a + e_2 sin a),    sum |M|^2 = mean over a, c of (left^2 + right^2) |sum_w c_w V(w)|^2
+
+    with a even in 0 ... 2 pi and c normal with covariance C(v, w). The mean of each event is exact, one draw scatters
+    by 1.5 to 1.7 of it. It saves the 2^n_gluons polarisations, which pays off from three gluons on for averages.
+
+    Arguments:
+        generator: torch.Generator on the device of the momenta.
+    Shapes:
+        momenta (..., 3 + n_gluons, 4) -> (...,) float64 [GeV^(2 - 2 n_gluons)]
+    Example:
+        >>> quark, antiquark = torch.tensor([[500.0, 0, 0, 500], [500, 0, 0, -500]])
+        >>> gluon = (500 - 91.1876**2 / 2000) * torch.tensor([1, 0.6, 0, 0.8])
+        >>> event = torch.stack([quark, antiquark, quark + antiquark - gluon, gluon]).expand(20_000, 4, 4)
+        >>> round(estimate_z_gluons(event, torch.Generator().manual_seed(1)).mean().item() / 297.57, 1)
+        1.0
+    """
+    momenta = _checked(momenta)
+    random = {"dtype": torch.float64, "device": momenta.device, "generator": generator}
+    angle = 2 * math.pi * torch.rand(*momenta.shape[:-2], momenta.shape[-2] - 3, 1, **random)
+    pair = transverse_polarisations(momenta[..., 3:, :])
+    vectors = 2**0.5 * (angle.cos() * pair[..., 0, :] + angle.sin() * pair[..., 1, :]).unsqueeze(-2)
+    events, vectors = momenta.reshape(-1, *momenta.shape[-2:]), vectors.reshape(-1, *vectors.shape[-3:])
+    colours = torch.linalg.cholesky(colour_matrix(momenta.shape[-2] - 3)).to(momenta.device)
+    weights = torch.randn(len(events), len(colours), **random) @ colours.T
+    size = CHUNK.get(events.device.type, CHUNK["cpu"])
+    drawn = [_left_handed(*chunk) for chunk in zip(events.split(size), vectors.split(size), weights.split(size))]
+    return (left**2 + right**2) * torch.cat(drawn).reshape(momenta.shape[:-2])
+
+
+def _left_handed(momenta, polarisations, colours=None):
+    """Return the summed square of the left-handed line; (n, 3 + n_gluons, 4), (n, n_gluons, n_pol, 4) -> (n,).
+
+    With colours (n, n_gluons!) the square of one combination of all orders stands for the sum over colours.
+    """
     gluons = range(momenta.shape[-2] - 3)
     legs = [p.T.reshape(4, *[1 for _ in gluons], len(p)).contiguous() for p in momenta.unbind(1)]
     vectors = [
@@ -79,7 +113,11 @@ def _left_handed(momenta, polarisations):
         for i, e in enumerate(polarisations.unbind(1))
     ]
     V = torch.view_as_real(currents(legs[0], legs[1], legs[3:], vectors)).flatten(2, -3)
-    colour, metric = colour_matrix(len(gluons)).to(V.device), METRIC.to(V.device)
+    metric = METRIC.to(V.device)
+    if colours is not None:
+        V = torch.einsum("nv,vmpnr->mpnr", colours, V)
+        return -torch.einsum("m,mpnr->n", metric, V**2)
+    colour = colour_matrix(len(gluons)).to(V.device)
     return -torch.einsum("m,vmpnr,vmpnr->n", metric, V, torch.tensordot(colour, V, 1))  # r: real, imaginary part
 
 
@@ -98,30 +136,35 @@ def currents(quark, antiquark, gluons, polarisations):
         torch.Size([1, 4, 1, 1])
     """
     orders = list(permutations(range(len(gluons))))
-    J, psi, chi = {}, {(): _spinor(quark)}, {(): _spinor(antiquark).conj()}
+    J, psi, chi = {}, {(): spinor(quark)}, {(): spinor(antiquark).conj()}
     for length in range(1, len(gluons) + 1):
         for w in permutations(range(len(gluons)), length):
             K = sum(gluons[i] for i in w)
-            J[w] = polarisations[w[0]] if length == 1 else _gluon(w, J, gluons)
+            J[w] = polarisations[w[0]] if length == 1 else current(w, J, gluons)
             k = quark - K
-            met = sum(_times(_slash(SIGMA_BAR, J[v]), psi[u]) for u, v in _cuts(w) if v)
-            psi[w] = _times(_slash(SIGMA, k / _dot(k, k)), met)
+            met = sum(times(slash(SIGMA_BAR, J[v]), psi[u]) for u, v in _cuts(w) if v)
+            psi[w] = times(slash(SIGMA, k / dot(k, k)), met)
             k = K - antiquark
-            met = sum(_row_times(chi[v], _slash(SIGMA_BAR, J[u])) for u, v in _cuts(w) if u)
-            chi[w] = _row_times(met, _slash(SIGMA, k / _dot(k, k)))
+            met = sum(_rowtimes(chi[v], slash(SIGMA_BAR, J[u])) for u, v in _cuts(w) if u)
+            chi[w] = _rowtimes(met, slash(SIGMA, k / dot(k, k)))
     lines = torch.stack([sum(chi[v][:, None] * psi[u] for u, v in _cuts(w)) for w in orders])
     return torch.einsum("mab,oab...->om...", SIGMA_BAR.to(lines.device), lines)
 
 
-def _gluon(w, J, gluons):
-    """Return J(w) from the currents of shorter words: three- and four-gluon vertices, then the propagator."""
+def current(w, J, gluons, propagator=True):
+    """Return J(w), two letters or more, from the currents of shorter words: three- and four-gluon vertices.
+
+    Arguments:
+        J: the currents of all pieces of w. gluons: outgoing momenta; layout as above.
+        propagator: divide by K_w^2; without it the current can be closed with one more gluon on its mass shell.
+    """
     total, K = 0, {u: sum(gluons[i] for i in u) for cut in _cuts(w) for u in cut}
     for u, v in _cuts(w)[1:-1]:
-        total = total + 2 * _dot(K[v], J[u]) * J[v] - 2 * _dot(K[u], J[v]) * J[u] + _dot(J[u], J[v]) * (K[u] - K[v])
+        total = total + 2 * dot(K[v], J[u]) * J[v] - 2 * dot(K[u], J[v]) * J[u] + dot(J[u], J[v]) * (K[u] - K[v])
     for i, j in combinations(range(1, len(w)), 2):
         a, b, c = J[w[:i]], J[w[i:j]], J[w[j:]]
-        total = total + 2 * _dot(a, c) * b - _dot(b, c) * a - _dot(a, b) * c
-    return total / _dot(K[w], K[w])
+        total = total + 2 * dot(a, c) * b - dot(b, c) * a - dot(a, b) * c
+    return total / dot(K[w], K[w]) if propagator else total
 
 
 def transverse_polarisations(k):
@@ -148,6 +191,23 @@ def transverse_polarisations(k):
     return torch.stack([first, second], dim=-2)
 
 
+def generators():
+    """Return the colour matrices T^a of a quark, half the Gell-Mann matrices, (8, 3, 3) complex128.
+
+    Example:
+        >>> T = generators()
+        >>> torch.einsum("aij,bji->ab", T, T).real.allclose(torch.eye(8).double() / 2)
+        True
+    """
+    T = torch.zeros(8, 3, 3, dtype=torch.complex128)  # Gell-Mann matrices / 2
+    for a, (i, j) in zip([0, 3, 5], combinations(range(3), 2)):
+        T[a, i, j] = T[a, j, i] = 0.5
+        T[a + 1, i, j], T[a + 1, j, i] = -0.5j, 0.5j
+    T[2] = torch.diag(torch.tensor([0.5, -0.5, 0]))
+    T[7] = torch.diag(torch.tensor([1.0, 1, -2]).double()) / 12**0.5
+    return T
+
+
 @lru_cache
 def colour_matrix(n_gluons):
     """Return the colour sum C(v, w) of two orders of the gluons along the quark line.
@@ -160,12 +220,7 @@ def colour_matrix(n_gluons):
         >>> (colour_matrix(2) * 3).round().tolist()
         [[16.0, -2.0], [-2.0, 16.0]]
     """
-    T = torch.zeros(8, 3, 3, dtype=torch.complex128)  # Gell-Mann matrices / 2
-    for a, (i, j) in zip([0, 3, 5], combinations(range(3), 2)):
-        T[a, i, j] = T[a, j, i] = 0.5
-        T[a + 1, i, j], T[a + 1, j, i] = -0.5j, 0.5j
-    T[2] = torch.diag(torch.tensor([0.5, -0.5, 0]))
-    T[7] = torch.diag(torch.tensor([1.0, 1, -2]).double()) / 12**0.5
+    T = generators()
     places, product = tuple(range(n_gluons)), torch.eye(3, dtype=T.dtype)
     for _ in places:
         product = torch.einsum("...ij,ajk->...aik", product, T)
@@ -178,30 +233,7 @@ def _cuts(word):
     return [(word[:i], word[i:]) for i in range(len(word) + 1)]
 
 
-def _dot(a, b):
-    """Return the Minkowski product over the first axis, which stays with length 1."""
-    return (a[0] * b[0] - a[1] * b[1] - a[2] * b[2] - a[3] * b[3]).unsqueeze(0)
-
-
-def _spinor(p):
-    """Return the left-handed spinor of a massless momentum, psi psi^dagger = sigma.p, finite in every direction."""
-    E, x, y, z = p
-    along, across = E + z.abs(), torch.complex(x, y)
-    large, small = torch.complex(along, 0 * z), -torch.where(z < 0, across, across.conj())
-    return torch.stack([torch.where(z < 0, large, small), torch.where(z < 0, small, large)]) / along.sqrt()
-
-
-def _slash(sigma, v):
-    """Return the matrix sigma^mu v_mu, (2, 2, ...)."""
-    lowered = sigma.to(v.device) * METRIC.to(v.device)[:, None, None]
-    return torch.einsum("mab,m...->ab...", lowered, v.to(lowered.dtype))
-
-
-def _times(matrix, psi):
-    return (matrix * psi).sum(1)
-
-
-def _row_times(chi, matrix):
+def _rowtimes(chi, matrix):
     return (chi[:, None] * matrix).sum(0)
 
 

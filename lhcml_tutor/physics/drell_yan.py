@@ -6,16 +6,15 @@ process.log_density(momenta)                          # (10000,), of (mass, y, c
 """
 
 import math
-from functools import cached_property
 
 import torch
 
 from .. import kinematics
+from .collisions import PICOBARN, Collisions
 from .pdf import parton_densities
 
 ALPHA, SINE2 = 1 / 128.0, 0.231  # electromagnetic coupling at the Z mass, sine of the weak mixing angle squared
 Z_MASS, Z_WIDTH = 91.1880, 2.4955  # GeV, Review of Particle Physics 2024
-PICOBARN = 0.3893794e9  # 1/GeV^2 in picobarn
 UP, DOWN, LEPTON = (2 / 3, 0.5), (-1 / 3, -0.5), (-1.0, -0.5)  # charge Q, weak isospin T of the left-handed
 FLAVOURS = {1: DOWN, 2: UP, 3: DOWN, 4: UP, 5: DOWN}
 BOSONS = ("photon", "Z", "Z'")
@@ -52,7 +51,7 @@ def drell_yan(momenta, quark=UP, bosons=("photon", "Z"), z_prime=(1000.0, 30.0))
     return _amplitude(s, t, -s - t, quark, bosons, z_prime)
 
 
-class DrellYan:
+class DrellYan(Collisions):
     """Lepton pairs from proton collisions at leading order, with the density of each event.
 
         d sigma / (dm dy dcos dphi) = sum_q [f_q(x_1) f_qbar(x_2) sigma(cos) + f_qbar(x_1) f_q(x_2) sigma(-cos)] 2m / S,
@@ -73,6 +72,8 @@ class DrellYan:
         >>> momenta.shape, bool(process.log_density(momenta).isfinite().all())
         (torch.Size([100, 2, 4]), True)
     """
+
+    points = 2**18
 
     def __init__(self, energy=13_000.0, mass=(60.0, 120.0), bosons=("photon", "Z"), z_prime=(1000.0, 30.0), *,
                  pt_min=0.0, eta_max=math.inf):  # fmt: skip
@@ -116,20 +117,6 @@ class DrellYan:
         value = self.differential(mass.clamp(low, high), y, cosine)
         return torch.where(inside, value, torch.zeros_like(value))
 
-    def log_density(self, momenta):
-        """Return log of the density in (mass, y, cos theta*, phi), 1 / GeV, that integrates to one inside the cuts.
-
-        Shapes:
-            momenta (n, 2, 4) of l-, l+ in the laboratory [GeV] -> (n,); -inf outside the cuts
-        """
-        return (self.density(momenta) / self.cross_section[0]).log()
-
-    @cached_property
-    def cross_section(self):
-        """The cross section inside the cuts and its error [pb], from 2^18 points."""
-        _, weights = self.weighted(2**18, torch.Generator().manual_seed(1))
-        return float(weights.mean()), float(weights.std() / len(weights) ** 0.5)
-
     def weighted(self, n, generator):
         """Return points momenta (n, 2, 4) and weights (n,) [pb] with mean(weights) = cross section inside the cuts.
 
@@ -146,23 +133,6 @@ class DrellYan:
         momenta = from_coordinates(mass, y, cosine, 2 * math.pi * u[4])
         proposal = mass_density / (2 * y_max) * 3 / 8 * (1 + cosine**2) / (2 * math.pi)
         return momenta, self.density(momenta) / proposal
-
-    def sample(self, n, generator):
-        """Return n unweighted events (n, 2, 4) inside the cuts, by hit-or-miss.
-
-        The largest weight of 2^18 points is taken as the maximum, 10% raised; the few points above it count once.
-        """
-        kept, missing = [], n
-        while missing > 0:
-            momenta, weights = self.weighted(max(1000, min(20 * missing, 500_000)), generator)
-            u = torch.rand(len(weights), dtype=torch.float64, generator=generator, device=weights.device)
-            kept.append(momenta[u * self._most < weights][:missing])
-            missing -= len(kept[-1])
-        return torch.cat(kept)
-
-    @cached_property
-    def _most(self):
-        return 1.1 * float(self.weighted(2**18, torch.Generator().manual_seed(2))[1].max())
 
     def _draw_mass(self, u, choice):
         """Return masses (n,) and their density (n,) [1 / GeV]."""
@@ -222,13 +192,19 @@ def _amplitude(s, t, u, quark, bosons, z_prime):
             propagators = 0.0
             for boson in _known(bosons):
                 mass, width = {"photon": (0.0, 0.0), "Z": (Z_MASS, Z_WIDTH), "Z'": z_prime}[boson]
-                coupling = _coupling(quark, boson, i) * _coupling(LEPTON, boson, j)
+                coupling = weak_coupling(quark, boson, i) * weak_coupling(LEPTON, boson, j)
                 propagators = propagators + coupling / torch.complex(s - mass**2, torch.full_like(s, mass * width))
             total = total + (u if i == j else t) ** 2 * (propagators.real**2 + propagators.imag**2)
     return 4 * COLOURS * total
 
 
-def _coupling(particle, boson, left):
+def weak_coupling(particle, boson, left):
+    """Return the coupling of a left- or right-handed particle (charge, isospin) to a photon, Z or Z'.
+
+    Example:
+        >>> round(weak_coupling(LEPTON, "photon", True), 4)      # -e
+        -0.3133
+    """
     charge, isospin = particle
     e = math.sqrt(4 * math.pi * ALPHA)
     if boson == "photon":

@@ -1,11 +1,14 @@
-"""Phase space: momenta of n outgoing particles, evenly spread over all that energy and momentum allow.
+"""Phase space: momenta of n outgoing particles, evenly spread over all that energy and momentum allow, or in a chain.
 
 Reference: Kleiss, Stirling and Ellis 1986, Comput. Phys. Commun. 40, 359 (RAMBO).
 """
 
 import math
+from typing import NamedTuple
 
 import torch
+
+from .. import kinematics
 
 
 def rambo(n_final, masses, energy, n, generator=None):
@@ -61,6 +64,126 @@ def rambo(n_final, masses, energy, n, generator=None):
     k, size = xi[:, None, None] * k, xi[:, None] * size
     E = (masses**2 + size**2).sqrt()
     return torch.cat([E[..., None], k], dim=-1), massless_volume(n_final, energy) * _shrink(size, E, energy)
+
+
+class Decay(NamedTuple):
+    """A particle that decays into two: each a mass [GeV], or another Decay; with a resonance, its peak is followed.
+
+    Example:
+        >>> w = Decay(0.0, 0.0, mass=80.37, width=2.085)
+        >>> top = Decay(4.8, w, mass=172.57, width=1.42)
+        >>> top.least
+        4.8
+    """
+
+    first: "float | Decay"
+    second: "float | Decay"
+    mass: float | None = None
+    width: float | None = None
+
+    @property
+    def least(self):
+        """The sum of the masses it ends in [GeV]."""
+        return sum(part.least if isinstance(part, Decay) else part for part in self[:2])
+
+
+def chain(total, decay, generator=None):
+    """Draw the decay products of particles of momenta `total`, two at a time, with their weights.
+
+        d Phi_n(P; 1 ... n) = d Phi_2(P; A, B)  ds_A / (2 pi) d Phi(A)  ds_B / (2 pi) d Phi(B)
+
+    The mass of a resonance is drawn from its Breit-Wigner peak, other masses evenly in s; directions are isotropic in
+    the rest frame of what decays. mean(weight f) = int d Phi f, as for `rambo`.
+
+    Arguments:
+        total: momenta of what decays, in any frame. decay: a Decay; its own mass is that of `total`.
+    Shapes:
+        total (n, 4) -> momenta (n, n_final, 4) float64 [GeV] in the order in which the Decay names them, weights (n,)
+    Raises:
+        ValueError: a total mass that does not exceed the sum of the masses it ends in.
+    Example:
+        >>> w = Decay(0.0, 0.0, mass=80.37, width=2.085)
+        >>> total = torch.tensor([[172.57, 0, 0, 0]]).double().expand(5, 4)
+        >>> momenta, weights = chain(total, Decay(0.0, w), torch.Generator().manual_seed(1))
+        >>> momenta.shape, momenta.sum(1).round()[0]
+        (torch.Size([5, 3, 4]), tensor([173.,   0.,   0.,   0.], dtype=torch.float64))
+
+    Reference: Byckling and Kajantie 1969, Nucl. Phys. B 9, 568.
+    """
+    total = total.double()
+    mass = kinematics.mass(total)
+    if not (mass > decay.least).all():
+        raise ValueError(f"a mass of {mass.min():.6g} GeV cannot decay into masses of {decay.least:.6g} GeV together")
+    weights, masses, left = 1.0, [], mass
+    rest = [part.least if isinstance(part, Decay) else part for part in decay[:2]]
+    for i, part in enumerate(decay[:2]):
+        if isinstance(part, Decay):
+            other = rest[1] if i == 0 else masses[0]
+            u = torch.rand(len(total), dtype=torch.float64, device=total.device, generator=generator)
+            own, weight = draw_mass(u, part, rest[i], left - other)
+            masses.append(own)
+            weights = weights * weight
+        else:
+            masses.append(torch.full_like(mass, part))
+    u = torch.rand(2, len(total), dtype=torch.float64, device=total.device, generator=generator)
+    pair, weight = two_body(total, *masses, u)
+    weights, found = weights * weight, []
+    for momentum, part in zip(pair.unbind(1), decay[:2]):
+        if isinstance(part, Decay):
+            products, weight = chain(momentum, part, generator)
+            weights = weights * weight
+            found.append(products)
+        else:
+            found.append(momentum[:, None])
+    return torch.cat(found, 1), weights
+
+
+def two_body(total, mass_1, mass_2, u):
+    """Return two momenta that add up to `total`, isotropic in its rest frame, and the weight of such a point.
+
+        weight = lambda^(1/2)(s, m_1^2, m_2^2) / (8 pi s)
+
+    Arguments:
+        mass_1, mass_2: numbers or tensors (n,) [GeV]. u: random numbers in 0 ... 1, for cos theta and phi.
+    Shapes:
+        total (n, 4), u (2, n) -> momenta (n, 2, 4), weight (n,)
+    Example:
+        >>> momenta, weight = two_body(torch.tensor([[10.0, 0, 0, 0]]), 0.0, 0.0, torch.tensor([[1.0], [0.0]]))
+        >>> momenta[0], round(weight.item() * 8 * math.pi, 6)
+        (tensor([[ 5.,  0.,  0.,  5.],
+                [ 5.,  0.,  0., -5.]]), 1.0)
+
+    Reference: Particle Data Group 2024, Review of Particle Physics, section Kinematics.
+    """
+    mass = kinematics.mass(total)
+    E_1 = (mass**2 + mass_1**2 - mass_2**2) / (2 * mass)
+    size = (E_1**2 - mass_1**2).clamp(min=0).sqrt()
+    cosine, azimuth = 2 * u[0] - 1, 2 * math.pi * u[1]
+    sine = (1 - cosine**2).clamp(min=0).sqrt()
+    k = size[:, None] * torch.stack([sine * azimuth.cos(), sine * azimuth.sin(), cosine], -1)
+    at_rest = torch.stack([torch.cat([E_1[:, None], k], -1), torch.cat([(mass - E_1)[:, None], -k], -1)], 1)
+    return kinematics.boost(at_rest, kinematics.velocity(total)[:, None]), size / (4 * math.pi * mass)
+
+
+def draw_mass(u, decay, low, high):
+    """Return masses between low and high [GeV], and weights (ds / 2 pi) / density; peaks of resonances are followed.
+
+        density of s = (m Gamma / ((s - m^2)^2 + (m Gamma)^2)) / (arctan(high) - arctan(low))
+
+    Shapes:
+        u (n,), low and high numbers or (n,) -> masses (n,), weights (n,)
+    Example:
+        >>> u = torch.tensor([0.5]).double()
+        >>> round(draw_mass(u, Decay(0.0, 0.0, mass=80.0, width=2.0), 0.0, 1000.0)[0].item())
+        80
+    """
+    low, high = (torch.as_tensor(edge, dtype=u.dtype, device=u.device) ** 2 for edge in (low, high))
+    if decay.mass is None:
+        return (low + u * (high - low)).sqrt(), (high - low) / (2 * math.pi)
+    square, scale = decay.mass**2, decay.mass * decay.width
+    first, last = (torch.atan((edge - square) / scale) for edge in (low, high))
+    s = (square + scale * torch.tan(first + u * (last - first))).clamp(low, high)
+    return s.sqrt(), ((s - square) ** 2 + scale**2) / scale * (last - first) / (2 * math.pi)
 
 
 def massless_volume(n_final, energy):
