@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from .data_commands import app as data
 from .notebooks import files, sources
 from .notebooks.sources import Problem
 
@@ -16,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(data, name="data")
 Notebook = Annotated[str, typer.Argument(metavar="ID", help="which notebook: L01, 01a, ...; see `lhcml list`")]
 AtScale = Annotated[str, typer.Option("--scale", help="ci, laptop or gpu")]
 Chosen = Annotated[list[str], typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="a parameter")]
@@ -25,7 +27,7 @@ Jobs = Annotated[int, typer.Option(min=1, help="how many runs at a time; they sh
 
 @app.command()
 def build(check: Annotated[bool, typer.Option("--check", help="write nothing; list what differs, exit 1")] = False):
-    """Build the notebooks and the tables of README.md from their sources.
+    """Build the notebooks, the tables of README.md and data/README.md from their sources.
 
     Example: lhcml build --check
     """
@@ -200,38 +202,6 @@ def slides(
     known = sources.find()
     source = known.get(f"L{notebook}") or sources.get(notebook)
     print(f"wrote {make_slides(source, output or files.runs_folder(source.root) / 'slides', reveal)}")
-
-
-@app.command()
-def data(
-    action: Annotated[str, typer.Argument(metavar="list|check|make")],
-    name: Annotated[str, typer.Argument(metavar="[NAME]")] = "",
-):
-    """List the samples of the course, check that they are intact, or make one anew.
-
-    Example: lhcml data check
-    """
-    from .datasets import storage
-
-    if action not in ("list", "check", "make"):
-        raise Problem(f"`lhcml data {action}`: it is one of list, check, make")
-    if action == "make":
-        if not name:
-            raise Problem("`lhcml data make NAME`: which sample? see `lhcml data list`")
-        try:
-            print(storage.make(name))
-        except (ValueError, OSError, ImportError) as problem:
-            raise Problem(problem) from problem
-        return
-    table = storage.status()
-    for row in table:
-        state = {True: "intact", False: "DAMAGED", None: "absent"}[row["intact"]]
-        size = f"{row['events']:9,d} events {row['bytes'] / 1e6:8.2f} MB"
-        print(f"{row['name']:16s} {size}  {row['where'] or '-':9s} {state}")
-        if action == "check" and row["problem"]:
-            print(f"    {row['problem']}")
-    damaged = any(row["intact"] is False for row in table)
-    raise typer.Exit(1 if action == "check" and damaged else 0)
 
 
 @app.command()

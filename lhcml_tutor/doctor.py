@@ -248,15 +248,18 @@ def _data():
         return
     restore, intact, absent = _command("git", "-C", ROOT, "restore", "data"), [], []
     for name, sample in samples.items():
-        places = [folder / sample["file"] for folder in (ROOT / "data", cache_folder())]
-        found = next((place for place in places if place.is_file()), None)
+        files, hashes = ([part] if isinstance(part, str) else part for part in (sample["file"], sample["sha256"]))
+        places = [[folder / file for file in files] for folder in (ROOT / "data", cache_folder())]
+        found = next((paths for paths in places if all(path.is_file() for path in paths)), None)
         if found is None:
             absent.append(name)
-        elif hashlib.sha256(found.read_bytes()).hexdigest() == sample["sha256"]:
-            intact.append(name)
-        else:
+            continue
+        sums = [hashlib.sha256(path.read_bytes()).hexdigest() for path in found]
+        damaged = [path for path, sha256, known in zip(found, sums, hashes) if sha256 != known]
+        intact += [] if damaged else [name]
+        for path in damaged:
             remedy = restore if found == places[0] else "delete it: it is fetched or made again"
-            yield Finding("FAIL", "data", f"{found} is damaged: its sha256 is not that of the manifest", remedy)
+            yield Finding("FAIL", "data", f"{path} is damaged: its sha256 is not that of the manifest", remedy)
     if intact:
         yield Finding("ok", "data", f"{len(intact)} of {len(samples)} samples here and intact: {', '.join(intact)}")
     if absent and (ROOT / ".git").exists():

@@ -170,7 +170,7 @@ FILES = {
         lambda f: Events.load(saved(f, lambda d: b"<html>")), BadSample, "is not an npz file", "delete it",
     ),
     "a file cut short": (
-        lambda f: Events.load(saved(f, lambda d: d[:2000])), BadSample, "is cut short or changed", "lhcml data check",
+        lambda f: Events.load(saved(f, lambda d: d[:2000])), BadSample, "is cut short or changed", "lhcml data verify",
     ),
     "one flipped bit": (
         lambda f: Events.load(saved(f, lambda d: d[:2000] + bytes([d[2000] ^ 1]) + d[2001:])),
@@ -199,7 +199,7 @@ FILES = {
         BadSample, "file format 2", "update lhcml-tutor",
     ),
     "a column that is gone": (
-        lambda f: Events.load(forged(f, {}, about())), BadSample, "lost its column 'x'", "lhcml data check",
+        lambda f: Events.load(forged(f, {}, about())), BadSample, "lost its column 'x'", "lhcml data verify",
     ),
     "a column of another shape": (
         lambda f: Events.load(forged(f, {"x": np.ones(4)}, about())),

@@ -47,7 +47,7 @@ def faults(text, name, names=None):
 
 
 def _gaps(node, doc, name):
-    if not re.search("Example: lhcml " if name == "commands.py" else r"Examples?:\n\s+>>> ", doc):
+    if not re.search("Example: lhcml " if name.endswith("commands.py") else r"Examples?:\n\s+>>> ", doc):
         yield f"{node.name}: its docstring has no Example that runs"
     if WITH_SHAPES.match(name) and _arguments(node) and not re.search(r"Shapes:|shape|\((\.\.\.|n|d)\b", doc):
         yield f"{node.name}: its docstring does not state the Shapes"

@@ -80,7 +80,7 @@ def masses_of(particle):
     ])  # fmt: skip
 
 
-@pytest.mark.parametrize("which", storage.manifest())
+@pytest.mark.parametrize("which", first_events.COMMITTED)
 def test_manifest_and_file_agree(which):
     entry = storage.manifest()[which]
     path = DATA / entry["file"]
@@ -96,13 +96,8 @@ def test_manifest_and_file_agree(which):
 
 
 def test_all_files_together_are_small():
-    assert set(storage.manifest()) == set(first_events.COMMITTED)
-    assert sum(path.stat().st_size for path in DATA.glob("*.npz")) < 3_000_000
-
-
-def test_the_manifest_is_what_commit_would_write(tmp_path):
-    text = "".join(first_events._toml(name, entry) for name, entry in storage.manifest().items())
-    assert storage.MANIFEST.read_text().split("\n", 1)[1] == text
+    assert set(storage.manifest()) >= set(first_events.COMMITTED)
+    assert sum((DATA / f"{name}.npz").stat().st_size for name in first_events.COMMITTED) < 3_000_000
 
 
 @pytest.mark.parametrize("particle", ["Z", "W", "top"])
@@ -191,7 +186,7 @@ def test_the_recorded_settings_give_the_committed_events(which):
     if first_events.pythia.version() != entry["provenance"]["version"]:
         pytest.skip(f"made with Pythia {entry['provenance']['version']}, installed is {first_events.pythia.version()}")
     n = {"z_mumu": 20, "ttbar": 400, "jets": 8, "jets_display": 3}[which]
-    stored, made = load_first_events(which, n=n), first_events.make_first_events(which, n, entry["settings"]["seed"])
+    stored, made = load_first_events(which, n=n), first_events.make_first_events(which, n, entry["seed"])
     assert made.provenance == stored.provenance == json.loads(json.dumps(made.provenance))
     for name, column in stored.columns.items():
         assert torch.allclose(made[name], column, rtol=1e-5, atol=1e-4), name

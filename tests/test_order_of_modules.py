@@ -17,7 +17,7 @@ FLOORS = [
     ["flows", "flow_matching", "diffusion", "gan", "transformers", "taggers", "lorentz"],
     ["unfolding", "matrix_element_method", "integration", "explain"],
     ["plots", "explorers"],
-    ["checks", "notebooks", "doctor", "commands", "cli", "__main__"],
+    ["checks", "notebooks", "doctor", "data_commands", "commands", "cli", "__main__"],
 ]
 ORDER = [name for floor in FLOORS for name in floor]
 CORE = {"torch", "numpy", "scipy", "sklearn", "matplotlib", "tqdm", "typer"}

@@ -206,14 +206,25 @@ class Events:
         path = Path(path)
         if path.suffix != ".npz":
             raise ValueError(f"a sample is saved as .npz; call it {path.with_suffix('.npz')}")
+        return write_whole(path, self.packed(compress=compress))
+
+    def packed(self, *, compress=True):
+        """Return the sample as the bytes of the file that `save` writes.
+
+        Example:
+            >>> Events({"x": torch.ones(3)}, {"x": "GeV"}).packed()[:2]
+            b'PK'
+        """
         whole = Events(self.columns, self.units, self.provenance)  # checks what may have been changed since
         arrays = {name: column.detach().cpu().contiguous().numpy() for name, column in whole.columns.items()}
-        return write_whole(path, pack(arrays, whole.units, whole.provenance, compress=compress))
+        return pack(arrays, whole.units, whole.provenance, compress=compress)
 
     @classmethod
     def load(cls, path, sha256=None):
         """Return a sample from a file that `save` wrote, held against its sha256 where one is given.
 
+        Arguments:
+            path: of one file, or a list: the parts of one sample, in order.
         Raises:
             FileNotFoundError: there is no such file.
             BadSample: another sha256, cut short, changed, not an npz, pickled objects, units missing, NaN inside.
@@ -222,6 +233,8 @@ class Events:
             Traceback (most recent call last):
             FileNotFoundError: there is no file no_such_sample.npz; ...
         """
+        if isinstance(path, (list, tuple)):
+            return cls.join([cls.load(part) for part in path])
         columns, units, provenance = unpack(read(path, sha256), source=path)
         try:
             return cls(columns, units, provenance)

@@ -113,11 +113,11 @@ def read(path, sha256: str | None = None) -> bytes:
             f"there is no file {path}; `lhcml data list` shows the samples and where they are"
         ) from None
     if not data:
-        raise BadSample(f"{path} is empty; delete it and run `lhcml data check`")
+        raise BadSample(f"{path} is empty; delete it and run `lhcml data verify`")
     if sha256 is not None and (found := hashlib.sha256(data).hexdigest()) != sha256.lower():
         raise BadSample(
             f"{path} is damaged or another version: its sha256 is {found[:12]}..., expected {sha256[:12]}...; "
-            "delete it and run `lhcml data check`, or in a checkout `git checkout -- data`"
+            "delete it and run `lhcml data verify`, or in a checkout `git checkout -- data`"
         )
     return data
 
@@ -143,7 +143,7 @@ def unpack(data: bytes, source="these bytes") -> tuple[dict, dict, dict]:
             columns = {name: _read_member(archive, name, want, source) for name, want in about["columns"].items()}
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as problem:
         what = "is cut short or changed" if data[:2] == b"PK" else "is not an npz file"
-        remedy = "delete it and run `lhcml data check`, or write it again with Events.save"
+        remedy = "delete it and run `lhcml data verify`, or write it again with Events.save"
         raise BadSample(f"{source} {what} ({problem}); {remedy}") from problem
     return columns, about["units"], about["provenance"]
 
@@ -177,7 +177,7 @@ def _read_member(archive, name, want, source, most=MAX_BYTES):
     try:
         member = archive.getinfo(f"{name}.npy")
     except KeyError:
-        raise BadSample(f"{source} has lost its column {name!r}; delete it and run `lhcml data check`") from None
+        raise BadSample(f"{source} has lost its column {name!r}; delete it and run `lhcml data verify`") from None
     with archive.open(member) as file:
         try:
             version = np.lib.format.read_magic(file)

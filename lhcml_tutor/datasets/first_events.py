@@ -1,20 +1,15 @@
-"""The first events of the course: Z -> mu mu, top pairs and jets at 13 TeV, made with Pythia and committed.
+"""The first events of the course: Z -> mu mu, top pairs and jets at 13 TeV, made with Pythia and committed."""
 
-python -m lhcml_tutor.datasets.first_events         # makes the files of data/ and their entries in the manifest anew
-"""
-
-import json
-from pathlib import Path
+import functools
 
 import numpy as np
 
 from ..physics import pythia
 from .events import Events
-from .storage import MANIFEST, ROOT, find, manifest
+from .storage import find, manifest
 
 DISPLAY = "jets_display"
 COMMITTED = {"z_mumu": 25_000, "ttbar": 12_000, "jets": 25_000, DISPLAY: 12}  # events
-MAKER = "lhcml_tutor.datasets.first_events:make_stored"
 DISPLAY_UNITS = {"event": "1", "momentum": "GeV", "pdg_id": "1", "jet": "1"}
 
 
@@ -73,11 +68,51 @@ def make_stored(which: str, n: int, seed: int) -> Events:
         >>> COMMITTED["ttbar"]
         12000
     """
+    make = pythia.make_display if which == DISPLAY else functools.partial(pythia.make_first_events, which)
+    return _as_stored(which, make(n, seed), seed)
+
+
+def make_shard(tries: int, seed: int, which: str) -> Events | None:
+    """Return those of `tries` generated events that a sample keeps, None where there are none; see registry.py.
+
+    Example:
+        >>> make_shard(10, seed=1001, which="higgs")
+        Traceback (most recent call last):
+        ValueError: there is no recipe 'higgs'; the recipes are: ...
+    """
+    if which not in pythia.RECIPES:
+        raise ValueError(f"there is no recipe {which!r}; the recipes are: {', '.join(pythia.RECIPES)}")
+    columns = pythia.make_tries(pythia.RECIPES[which], tries, seed)
+    return _as_stored(which, columns, seed) if len(next(iter(columns.values()))) else None
+
+
+def make_display(events: int, seed: int) -> Events:
+    """Return every particle of the first events of the sample "jets"; see registry.py.
+
+    Example:
+        >>> make_display(0, seed=1)
+        Traceback (most recent call last):
+        ValueError: n = 0 events; n must be an integer of at least 1
+    """
+    return make_stored(DISPLAY, events, seed)
+
+
+def what_is(which: str) -> str:
+    """Return process, cuts and definitions of a sample in words.
+
+    Example:
+        >>> what_is("jets").partition(" ")[0]
+        'QCD'
+    """
+    what = pythia.RECIPES["jets" if which == DISPLAY else which].what
+    return f"all particles of the events: {what}" if which == DISPLAY else what
+
+
+def _as_stored(which, columns, seed):
     recipe = pythia.RECIPES["jets" if which == DISPLAY else which]
-    columns = pythia.make_display(n, seed) if which == DISPLAY else pythia.make_first_events(which, n, seed)
     small = {k: c.astype(np.float32 if c.dtype.kind == "f" else np.int64) for k, c in columns.items()}
     provenance = {
-        "what": f"all particles of the events: {recipe.what}" if which == DISPLAY else recipe.what,
+        "what": what_is(which),
         "generator": "Pythia",
         "version": pythia.version(),
         "settings": list(recipe.settings),
@@ -101,52 +136,3 @@ def _complete(which, events):
     ):
         events = events.with_column(top, sum(events[name] for name in partons), "GeV")
     return events
-
-
-def commit(folder=ROOT / "data", path=MANIFEST, seed=1, only=COMMITTED) -> None:
-    """Make the committed samples anew and write them and their entries in the manifest.
-
-    Example:
-        >>> commit(only=())
-    """
-    entries = manifest() if Path(path).exists() else {}
-    for which in only:
-        events, file = make_stored(which, COMMITTED[which], seed), f"{which}.npz"
-        sha256 = events.save(Path(folder) / file)
-        entries[which] = {
-            "file": file,
-            "sha256": sha256,
-            "bytes": (Path(folder) / file).stat().st_size,
-            "events": COMMITTED[which],
-            "maker": MAKER,
-            "settings": {"which": which, "n": COMMITTED[which], "seed": seed},
-            "columns": {
-                k: {"shape": list(c.shape), "dtype": str(c.dtype).removeprefix("torch."), "unit": events.units[k]}
-                for k, c in events.columns.items()
-            },
-            "provenance": events.provenance,
-        }
-        print(f"{file}: {entries[which]['bytes'] / 1e6:.2f} MB")
-        text = "# Written by `python -m lhcml_tutor.datasets.first_events`; do not edit.\n"
-        Path(path).write_text(text + "".join(_toml(name, entry) for name, entry in entries.items()))
-
-
-def _toml(name, entry):
-    """Return a table of plain values and one level of tables; JSON's texts, numbers and lists are TOML's, too."""
-    plain = {k: v for k, v in entry.items() if not isinstance(v, dict)}
-    lines = [f"\n[{name}]", *(f"{k} = {json.dumps(v)}" for k, v in plain.items())]
-    for key, table in entry.items():
-        if isinstance(table, dict):
-            lines.append(f"[{name}.{key}]")
-            lines += [f"{k} = {_inline(v)}" for k, v in table.items()]
-    return "\n".join(lines) + "\n"
-
-
-def _inline(value):
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{k} = {json.dumps(v)}" for k, v in value.items()) + " }"
-    return json.dumps(value)
-
-
-if __name__ == "__main__":
-    commit()

@@ -5,10 +5,11 @@
     1. data/ of the checkout           committed, small
     2. the cache folder                LHCML_CACHE, or the platform's own (Linux: ~/.cache/lhcml-tutor)
     3. the repository on the network   the file at this version's tag (needs the extra `download`)
-    4. made on the spot                by the function and the settings that the manifest names
+    4. made on the spot                in shards (registry.py), or by the function that the manifest names
+
+A sample that is too large for one file lies in parts, NAME.0.npz, NAME.1.npz, ...; `Events.load` takes them all.
 """
 
-import importlib
 import importlib.metadata
 import os
 import tomllib
@@ -19,7 +20,18 @@ from ..extras import MissingExtra, require
 from .cache import cache_folder, cached, cached_shards, intact, make_or_keep, say
 from .files import BadSample, read
 
-__all__ = ["SampleNotFound", "address", "cache_folder", "cached", "cached_shards", "find", "make", "manifest", "status"]
+__all__ = [
+    "SampleNotFound",
+    "address",
+    "cache_folder",
+    "cached",
+    "cached_shards",
+    "files_of",
+    "find",
+    "make",
+    "manifest",
+    "status",
+]
 
 ROOT = Path(__file__).resolve().parents[2]  # the checkout, where there is one
 MANIFEST = Path(__file__).with_name("manifest.toml")
@@ -29,19 +41,30 @@ class SampleNotFound(FileNotFoundError):
     """A sample is neither here nor to be had; the message lists every place and what went wrong there."""
 
 
-def manifest() -> dict:
-    """Return the known samples: name -> file, sha256, bytes, events, columns, provenance, maker, settings.
+def manifest(path=None) -> dict:
+    """Return the known samples: name -> file, sha256, bytes, events, command, seed, columns, provenance and more.
 
     Example:
         >>> "z_mumu" in manifest()
         True
     """
-    with open(MANIFEST, "rb") as file:
+    with open(path or MANIFEST, "rb") as file:
         return tomllib.load(file)
 
 
-def find(name: str) -> Path:
-    """Return the path of a known sample, intact, and say in one line where it came from.
+def files_of(entry: dict) -> dict:
+    """Return the files of an entry of the manifest and their sha256: one, or the parts in order.
+
+    Example:
+        >>> files_of({"file": ["a.0.npz", "a.1.npz"], "sha256": ["12", "34"]})
+        {'a.0.npz': '12', 'a.1.npz': '34'}
+    """
+    file, sha256 = entry["file"], entry["sha256"]
+    return {file: sha256} if isinstance(file, str) else dict(zip(file, sha256, strict=True))
+
+
+def find(name: str) -> Path | list[Path]:
+    """Return the path of a known sample, intact, and say in one line where it came from; a list if it lies in parts.
 
     Raises:
         ValueError: there is no sample of this name.
@@ -52,32 +75,34 @@ def find(name: str) -> Path:
         sample z_mumu: ...
         'z_mumu.npz'
     """
-    entry = _entry(name)
-    committed = ROOT / "data" / entry["file"]
-    if committed.exists():
-        read(committed, entry["sha256"])
-        say(name, f"committed with the course (data/{entry['file']})")
-        return committed
-    stored = cache_folder() / entry["file"]
-    if intact(stored, entry["sha256"]) is not None:
-        say(name, f"from the cache ({entry['file']})")
-        return stored
-    trouble = [f"not committed: there is no {committed}", f"not in the cache: there is no intact {stored}"]
+    files, folder = files_of(_entry(name)), ROOT / "data"
+    first, more = next(iter(files)), f" and {len(files) - 1} more" if len(files) > 1 else ""
+    if all((folder / file).exists() for file in files):
+        for file, sha256 in files.items():
+            read(folder / file, sha256)
+        say(name, f"committed with the course (data/{first}{more})")
+        return _one_or_all(folder, files)
+    store = cache_folder()
+    if all(intact(store / file, sha256) is not None for file, sha256 in files.items()):
+        say(name, f"from the cache ({first}{more})")
+        return _one_or_all(store, files)
+    trouble = [f"not committed: there is no {folder / first}", f"not in the cache: there is no intact {store / first}"]
     try:
-        path = _download(name, entry)
-        say(name, f"downloaded from {address(name)}")
-        return path
+        for file, sha256 in files.items():
+            _download(file, sha256)
+        say(name, f"downloaded from {address(name)}{more}")
+        return _one_or_all(store, files)
     except (MissingExtra, OSError, BadSample) as problem:
         trouble.append(f"not downloaded: {problem}")
     try:
         return make(name)
-    except (MissingExtra, OSError) as problem:
+    except (MissingExtra, OSError, RuntimeError) as problem:  # RuntimeError: a shard failed three times
         trouble.append(f"not made on the spot: {problem}")
     raise SampleNotFound(f"the sample {name!r} cannot be had.\n  - " + "\n  - ".join(trouble))
 
 
 def make(name: str) -> Path:
-    """Make a known sample with the function and settings of the manifest, and return its file in the cache.
+    """Make a known sample as the manifest says, and return its file in the cache.
 
     The events are the manifest's; the bytes of the file need not be, so its sha256 is not compared.
 
@@ -89,11 +114,14 @@ def make(name: str) -> Path:
         Traceback (most recent call last):
         ValueError: there is no sample 'no such sample'; the samples are: ...
     """
+    from . import registry, shards
+
     entry = _entry(name)
+    if name in registry.SAMPLES:
+        return shards.make_sample(name, entry["events"], seed=entry["seed"])
     if "maker" not in entry:
         raise SampleNotFound(f"no function is known that makes {name!r}; it can only be downloaded")
-    module, function = entry["maker"].split(":")
-    _, path = make_or_keep(name, getattr(importlib.import_module(module), function), entry["settings"])
+    _, path = make_or_keep(name, registry.function(entry["maker"]), entry["settings"])
     if path is None:
         raise OSError(f"{cache_folder()} cannot be written; set LHCML_CACHE to a folder that can")
     return path
@@ -113,18 +141,24 @@ def status() -> list[dict]:
     for name, entry in manifest().items():
         row = {"name": name, "events": entry["events"], "bytes": entry["bytes"], "where": None, "path": None}
         row |= {"intact": None, "problem": f"not here; `lhcml data make {name}` makes it, the first use fetches it"}
+        files = files_of(entry)
         for where, folder in (("checkout", ROOT / "data"), ("cache", cache_folder())):
-            path = folder / entry["file"]
-            if path.exists():
-                row |= {"where": where, "path": path, **_checked(path, entry["sha256"])}
+            if any((folder / file).exists() for file in files):
+                row |= {"where": where, "path": _one_or_all(folder, files), **_checked(folder, files)}
                 break
         table.append(row)
     return table
 
 
-def _checked(path, sha256):
+def _one_or_all(folder, files):
+    paths = [folder / file for file in files]
+    return paths[0] if len(paths) == 1 else paths
+
+
+def _checked(folder, files):
     try:
-        read(path, sha256)
+        for file, sha256 in files.items():
+            read(folder / file, sha256)
         return {"intact": True, "problem": None}
     except (BadSample, OSError) as problem:
         return {"intact": False, "problem": str(problem)}
@@ -139,8 +173,12 @@ def address(name: str) -> str:
         >>> address("z_mumu").endswith("/data/z_mumu.npz")
         True
     """
+    return _address(next(iter(files_of(_entry(name)))))
+
+
+def _address(file):
     base = os.environ.get("LHCML_REPOSITORY", "").strip() or _repository()
-    return f"{base.rstrip('/')}/raw/v{__version__}/data/{_entry(name)['file']}"
+    return f"{base.rstrip('/')}/raw/v{__version__}/data/{file}"
 
 
 def _repository():
@@ -158,16 +196,16 @@ def _entry(name):
     return known[name]
 
 
-def _download(name, entry):
-    """Fetch a sample into the cache; pooch writes beside it, compares the sha256 and only then puts it in place."""
+def _download(file, sha256):
+    """Fetch a file into the cache; pooch writes beside it, compares the sha256 and only then puts it in place."""
     pooch = require("pooch", extra="download")
-    url, folder = address(name), cache_folder()
+    url, folder = _address(file), cache_folder()
     pooch.get_logger().setLevel("ERROR")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        registry = {entry["file"]: f"sha256:{entry['sha256']}"}
-        store = pooch.create(path=folder, base_url="", registry=registry, urls={entry["file"]: url}, retry_if_failed=1)
-        return Path(store.fetch(entry["file"], downloader=pooch.HTTPDownloader(timeout=20)))
+        known = {file: f"sha256:{sha256}"}
+        store = pooch.create(path=folder, base_url="", registry=known, urls={file: url}, retry_if_failed=1)
+        return Path(store.fetch(file, downloader=pooch.HTTPDownloader(timeout=20)))
     except ValueError as problem:
         raise BadSample(f"what {url} gives is not the file of the manifest ({problem})") from problem
     except OSError as problem:  # the errors of requests are OSErrors

@@ -8,7 +8,7 @@ import posixpath
 import re
 from pathlib import Path
 
-from . import colab, readme
+from . import colab, data_readme, readme
 from .files import dump, load, write_text
 from .sources import find, read
 from .student import stub
@@ -71,7 +71,7 @@ def keep_outputs(notebook, old):
 
 
 def build(at=None) -> list[Path]:
-    """Write what has changed: every notebook, and the generated tables of README.md. Return the files written.
+    """Write what has changed: every notebook, the tables of README.md, and data/README.md. Return the files written.
 
     Example:
         >>> build("/no such folder")
@@ -101,6 +101,7 @@ def drifted(at=None) -> list[str]:
             problems.append(f"{path} differs from its source; run `lhcml build`")
     sources = find(at).values()
     for folder in {source.root for source in sources}:
+        problems += data_readme.missing(folder)
         for pattern in ("lectures/*.ipynb", "tutorials/*.ipynb", "tutorials/solutions/*.ipynb"):
             strays = sorted(set(folder.glob(pattern)) - known)
             problems += [f"{path} has no source (.py) beside it; remove it" for path in strays]
@@ -116,6 +117,7 @@ def _wanted(at):
         path = source.root / "README.md"
         if path.exists():
             yield path, readme.filled(path.read_text(encoding="utf-8"), sources)
+        yield from data_readme.expected(source.root).items()
 
 
 def _from_solutions(target):

@@ -9,6 +9,7 @@ import importlib.metadata
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from ..extras import require
 from . import jets as jet_finder
@@ -41,6 +42,8 @@ class Recipe:
     settings: tuple
     columns: object
     units: dict
+    random: bool = False  # columns(batch, generator) draws random numbers of its own, for a detector
+    types: tuple = ()  # (column, type it is stored in); otherwise float32 and int64
 
 
 def make_first_events(which: str, n: int, seed: int = 1) -> dict:
@@ -64,6 +67,22 @@ def make_first_events(which: str, n: int, seed: int = 1) -> dict:
     if not (isinstance(n, int) and n >= 1):
         raise ValueError(f"n = {n!r} events; n must be an integer of at least 1")
     return _collect(RECIPES[which], n, seed)
+
+
+def make_tries(recipe: "Recipe", tries: int, seed: int) -> dict:
+    """Return those of `tries` generated events that pass, as columns, from Pythia's own seed: one shard of a sample.
+
+    Shapes:
+        (n, ...) each, n from 0 to tries
+    Raises:
+        MissingExtra: Pythia is not installed. ValueError: a setting that Pythia does not take.
+    Example:
+        >>> make_tries(Recipe("nothing", ("No:such = setting",), None, {}), 10, seed=1001)
+        Traceback (most recent call last):
+        ValueError: Pythia does not take the setting 'No:such = setting'
+    """
+    parts = list(_batches(recipe, tries, seed))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def make_display(n: int, seed: int = 1) -> dict:
@@ -118,25 +137,32 @@ def _collect(recipe, n, seed):
         raise ValueError(f"seed = {seed!r}; it must be an integer from 1 to {900_000_000 // SEEDS - 1000}")
     parts, found = [], 0
     for shard in range(SEEDS):
-        pythia = start(recipe.settings, seed * SEEDS + shard)
-        for _ in range(SHARD // BATCH):
-            parts.append(recipe.columns(pythia.nextBatch(BATCH)))
-            found += len(next(iter(parts[-1].values())))
+        for part in _batches(recipe, SHARD, seed * SEEDS + shard):
+            parts.append(part)
+            found += len(next(iter(part.values())))
             if found >= n:
-                return {name: np.concatenate([part[name] for part in parts])[:n] for name in parts[0]}
+                return {name: np.concatenate([part[name] for part in parts])[:n] for name in part}
     raise ValueError(f"only {found} of {n} events after {SEEDS * SHARD} tries; take another seed for the rest")
 
 
-def _numpy(array):
+def _batches(recipe, tries, seed):
+    pythia = start(recipe.settings, seed)
+    random = (torch.Generator().manual_seed(seed),) if recipe.random else ()
+    for begin in range(0, tries, BATCH):
+        yield recipe.columns(pythia.nextBatch(min(BATCH, tries - begin)), *random)
+
+
+def to_numpy(array):
+    """Return an awkward array in which all events have the same shape as a plain one."""
     return require("awkward", "simulation").to_numpy(array, allow_missing=False)
 
 
-def _four_momenta(p):
+def four_momenta(p):
     """Return records px, py, pz, E as an array (..., 4) of (E, px, py, pz)."""
-    return np.stack([_numpy(p[name]) for name in ("E", "px", "py", "pz")], axis=-1)
+    return np.stack([to_numpy(p[name]) for name in ("E", "px", "py", "pz")], axis=-1)
 
 
-def _record(batch):
+def particles(batch):
     """Return the record of each event with flat names, and which of its entries are final and visible."""
     ak = require("awkward", "simulation")
     p = batch.prt
@@ -146,7 +172,8 @@ def _record(batch):
     return record, (p.status > 0) & (kind != 12) & (kind != 14) & (kind != 16)
 
 
-def _within(p, pt_min, eta_max):
+def within(p, pt_min, eta_max):
+    """Tell which records px, py, pz have pT above pt_min [GeV] and |eta| below eta_max."""
     pt = np.hypot(p.px, p.py)
     return (pt > pt_min) & (abs(p.pz) < np.sinh(eta_max) * pt)
 
@@ -154,7 +181,7 @@ def _within(p, pt_min, eta_max):
 def _z_mumu(batch):
     """Return both muons of the Z, after their photon radiation, and what else is in the event."""
     ak = require("awkward", "simulation")
-    record, visible = _record(batch)
+    record, visible = particles(batch)
     muons = record[visible & (abs(record.id) == 13)]
     source = muons.row
     while ak.any(still := abs(record.id[source]) == 13):  # climb from copy to copy, mu -> mu gamma
@@ -167,19 +194,19 @@ def _z_mumu(batch):
     for number in CHARGED:
         charged = charged | (abs(rest.id) == number)
     return {
-        "muon_minus": _four_momenta(minus),
-        "muon_plus": _four_momenta(plus),
-        "n_jets": _numpy(ak.sum(_within(jets, 30.0, 4.5), axis=1)),
-        "n_charged": _numpy(ak.sum(charged & _within(rest, 0.5, 2.5), axis=1)),
-        "mass_generated": _numpy(batch.info.mHat),
+        "muon_minus": four_momenta(minus),
+        "muon_plus": four_momenta(plus),
+        "n_jets": to_numpy(ak.sum(within(jets, 30.0, 4.5), axis=1)),
+        "n_charged": to_numpy(ak.sum(charged & within(rest, 0.5, 2.5), axis=1)),
+        "mass_generated": to_numpy(batch.info.mHat),
     }
 
 
 def _ttbar(batch):
     """Return the six partons of each event, told apart by the mothers that the record names."""
     p = batch.prt
-    number, mother = _numpy(p.id), _numpy(p.mother1)  # (n, 15): without showers all records are alike
-    momenta = np.stack([_numpy(p.p[name]) for name in ("e", "px", "py", "pz")], axis=-1)  # (n, 15, 4)
+    number, mother = to_numpy(p.id), to_numpy(p.mother1)  # (n, 15): without showers all records are alike
+    momenta = np.stack([to_numpy(p.p[name]) for name in ("e", "px", "py", "pz")], axis=-1)  # (n, 15, 4)
     event = np.arange(len(number))
 
     def the_one(mask):
@@ -200,35 +227,35 @@ def _ttbar(batch):
 def _dijets(record, visible):
     """Return the particles, jets and constituents of the events whose two hardest jets pass the cuts."""
     ak = require("awkward", "simulation")
-    particles = record[visible & _within(record, 0.0, 5.0)]
+    particles = record[visible & within(record, 0.0, 5.0)]
     jets, indices = jet_finder.cluster(particles, radius=0.4, pt_min=30.0)
-    passes = ak.sum(_within(jets[:, :2], JET_PT_MIN, 2.5), axis=1) == 2
+    passes = ak.sum(within(jets[:, :2], JET_PT_MIN, 2.5), axis=1) == 2
     return particles[passes], jets[passes], indices[passes], passes
 
 
 def _jets(batch):
     """Return the two hardest jets of the events in which both have pT > 150 GeV and |eta| < 2.5."""
     ak = require("awkward", "simulation")
-    _, jets, indices, passes = _dijets(*_record(batch))
+    _, jets, indices, passes = _dijets(*particles(batch))
     return {
-        "jet_1": _four_momenta(jets[:, 0]),
-        "jet_2": _four_momenta(jets[:, 1]),
-        "n_constituents_1": _numpy(ak.num(indices, axis=2)[:, 0]),
-        "n_constituents_2": _numpy(ak.num(indices, axis=2)[:, 1]),
-        "n_jets": _numpy(ak.num(jets, axis=1)),
-        "pt_hat": np.sqrt(_numpy(batch.info.pT2Hat[passes])),
+        "jet_1": four_momenta(jets[:, 0]),
+        "jet_2": four_momenta(jets[:, 1]),
+        "n_constituents_1": to_numpy(ak.num(indices, axis=2)[:, 0]),
+        "n_constituents_2": to_numpy(ak.num(indices, axis=2)[:, 1]),
+        "n_jets": to_numpy(ak.num(jets, axis=1)),
+        "pt_hat": np.sqrt(to_numpy(batch.info.pT2Hat[passes])),
     }
 
 
 def _particles_of_dijets(batch):
     """Return the particles of each event that passes, as an array of dicts, one per event."""
-    particles, _, indices, _ = _dijets(*_record(batch))
-    rows = np.empty(len(particles), dtype=object)
-    for i in range(len(particles)):  # for a handful of pictures; samples are never made like this
-        jet = np.full(len(particles[i]), -1)
+    members_of, _, indices, _ = _dijets(*particles(batch))
+    rows = np.empty(len(members_of), dtype=object)
+    for i in range(len(members_of)):  # for a handful of pictures; samples are never made like this
+        jet = np.full(len(members_of[i]), -1)
         for number, members in enumerate(indices[i]):
             jet[np.asarray(members)] = number
-        rows[i] = {"momentum": _four_momenta(particles[i]), "pdg_id": _numpy(particles[i].id), "jet": jet}
+        rows[i] = {"momentum": four_momenta(members_of[i]), "pdg_id": to_numpy(members_of[i].id), "jet": jet}
     return {"particles": rows}
 
 
