@@ -124,7 +124,7 @@ def bad_inputs():
         "infinity": (good * torch.inf, None, "NaN or infinity"),
         "incoming legs counted as outgoing": (outgoing, None, "energies must be positive"),
         "momentum lost": (lost, None, "momentum is not conserved"),
-        "Z among the gluons": (good[:, [0, 1, 3, 2, 4]], None, "quark or gluon has a mass"),
+        "Z among the gluons": (good[:, [0, 1, 3, 2, 4]], None, "must be massless has a mass"),
         "MeV beside GeV": (torch.cat([good[:, :3], good[:, 3:] * 1000], 1), None, "not conserved"),
         "vectors of one gluon": (good, vectors[:, :1], "n_gluons = 2"),
         "one vector": (good, vectors[0, 0], "polarisations must be"),

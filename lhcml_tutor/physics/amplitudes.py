@@ -22,7 +22,7 @@ from itertools import combinations, permutations
 
 import torch
 
-from .spinors import METRIC, SIGMA, SIGMA_BAR, dot, slash, spinor, times
+from .spinors import METRIC, SIGMA, SIGMA_BAR, checked_momenta, dot, slash, spinor, times
 
 CHUNK = {"cpu": 2**11, "cuda": 2**17}  # events at a time: enough to keep the device busy, few enough for its memory
 
@@ -242,20 +242,7 @@ def _checked(momenta):
     if not torch.is_tensor(momenta) or momenta.dim() < 2 or momenta.shape[-1] != 4 or momenta.shape[-2] < 4:
         got = tuple(momenta.shape) if torch.is_tensor(momenta) else type(momenta).__name__
         raise ValueError(f"momenta must be a tensor (..., 3 + n_gluons, 4): quark, antiquark, Z, gluons; got {got}")
-    p = momenta.double()
-    if not p.isfinite().all():
-        raise ValueError(
-            "momenta hold NaN or infinity; keep the good events: momenta[momenta.isfinite().all(-1).all(-1)]"
-        )
-    if not (p[..., 0] > 0).all():
-        raise ValueError("all energies must be positive, also those of the incoming quark and antiquark")
-    missing = (p[..., :2, :].sum(-2) - p[..., 2:, :].sum(-2)).abs().amax(-1)
-    if (missing > 1e-4 * p[..., :2, 0].sum(-1)).any():
-        raise ValueError("momentum is not conserved; the order of the legs is quark, antiquark, Z, gluons")
-    massless = torch.cat([p[..., :2, :], p[..., 3:, :]], dim=-2)
-    if ((massless**2 @ METRIC.to(p.device)).abs() > 1e-5 * massless[..., 0] ** 2).any():
-        raise ValueError("a quark or gluon has a mass; the order of the legs is quark, antiquark, Z, gluons")
-    return p
+    return checked_momenta(momenta, "quark, antiquark, Z, gluons", (2,))
 
 
 def _checked_polarisations(polarisations, momenta):

@@ -19,7 +19,7 @@ from itertools import permutations
 import torch
 
 from .amplitudes import current, generators, transverse_polarisations
-from .spinors import METRIC
+from .spinors import METRIC, checked_momenta
 
 CHUNK = {"cpu": 2**10, "cuda": 2**15}  # events at a time
 COLOURS = 3
@@ -168,16 +168,4 @@ def _checked(momenta):
     if not torch.is_tensor(momenta) or momenta.dim() < 2 or momenta.shape[-1] != 4 or momenta.shape[-2] < 4:
         got = tuple(momenta.shape) if torch.is_tensor(momenta) else type(momenta).__name__
         raise ValueError(f"momenta must be a tensor (..., n_gluons >= 4, 4), two of them incoming; got {got}")
-    p = momenta.double()
-    if not p.isfinite().all():
-        raise ValueError(
-            "momenta hold NaN or infinity; keep the good events: momenta[momenta.isfinite().all(-1).all(-1)]"
-        )
-    if not (p[..., 0] > 0).all():
-        raise ValueError("all energies must be positive, also those of the incoming gluons")
-    missing = (p[..., :2, :].sum(-2) - p[..., 2:, :].sum(-2)).abs().amax(-1)
-    if (missing > 1e-4 * p[..., :2, 0].sum(-1)).any():
-        raise ValueError("momentum is not conserved; the order of the legs is two incoming gluons, outgoing gluons")
-    if ((p**2 @ METRIC.to(p.device)).abs() > 1e-5 * p[..., 0] ** 2).any():
-        raise ValueError("a gluon has a mass; all legs must be massless")
-    return p
+    return checked_momenta(momenta, "two incoming gluons, outgoing gluons")

@@ -68,3 +68,34 @@ def dot(a, b):
         tensor([5.])
     """
     return (a[0] * b[0] - a[1] * b[1] - a[2] * b[2] - a[3] * b[3]).unsqueeze(0)
+
+
+def checked_momenta(momenta, legs, massive=()):
+    """Return momenta as float64 if they can be those of an amplitude, or say what is wrong with them.
+
+    Arguments:
+        legs: in words, in order, two of them incoming. massive: places that may have a mass.
+    Shapes:
+        momenta (..., n_legs, 4) -> the same
+    Raises:
+        ValueError: values that are not finite, an energy that is not positive, momentum that is not conserved, a mass
+            where none belongs.
+    Example:
+        >>> checked_momenta(torch.full((4, 4), torch.nan), "two gluons, two photons")
+        Traceback (most recent call last):
+        ValueError: momenta hold NaN or infinity; ...
+    """
+    p = momenta.double()
+    if not p.isfinite().all():
+        raise ValueError(
+            "momenta hold NaN or infinity; keep the good events: momenta[momenta.isfinite().all(-1).all(-1)]"
+        )
+    if not (p[..., 0] > 0).all():
+        raise ValueError("all energies must be positive, also those of the incoming particles")
+    missing = (p[..., :2, :].sum(-2) - p[..., 2:, :].sum(-2)).abs().amax(-1)
+    if (missing > 1e-4 * p[..., :2, 0].sum(-1)).any():
+        raise ValueError(f"momentum is not conserved; the order of the legs is {legs}")
+    massless = p[..., [i for i in range(p.shape[-2]) if i not in massive], :]
+    if ((massless**2 @ METRIC.to(p.device)).abs() > 1e-5 * massless[..., 0] ** 2).any():
+        raise ValueError(f"a leg that must be massless has a mass; the order of the legs is {legs}")
+    return p
