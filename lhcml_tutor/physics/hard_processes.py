@@ -189,6 +189,7 @@ class TopHiggsJet(Recoil):
         torch.Size([100, 5, 4])
     """
 
+    points = 2**16
     masses = (HIGGS_MASS, TOP_MASS, 0.0)
     power = 4.3
     y_most = 6.5
