@@ -16,7 +16,7 @@ course: .venv/.course ## install, train tutorial 01a at the scale of this machin
 	@$(VENV) -m lhcml_tutor course
 
 lab: .venv/.course ## open JupyterLab on the course
-	@GOMP_SPINCOUNT=10000 $(VENV) -m jupyterlab
+	@$(VENV) -m jupyterlab
 
 test: .venv/.test browser ## install what tests need and run every gate
 	LHCML_SCALE=ci $(TEST) $(NOTEBOOKS) tests

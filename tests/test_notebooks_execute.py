@@ -57,15 +57,6 @@ def test_run_as_a_plain_script(small):
     assert [path.name for path in (small.root / "runs").iterdir()] == ["98.ci.1.json"]
 
 
-def test_threads_that_wait_soon_sleep_unless_the_user_decides_otherwise(small, monkeypatch):
-    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
-    with execute.environment(small["L98"], "ci") as (env, _):
-        assert env["GOMP_SPINCOUNT"] == "10000"
-    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
-    with execute.environment(small["L98"], "ci") as (env, _):
-        assert env["GOMP_SPINCOUNT"] == "7"
-
-
 def test_failed_run_leaves_no_record(small):
     small.edit(small.lecture, 'print("after")', "1 / 0")
     seen = execute.run(small["L98"], scale="ci", strict=False, capture=True)

@@ -166,10 +166,7 @@ def environment(source, scale=None, parameters=None, strict=True, until=None, th
     folder = runs_folder(source.root).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     records = _Records(folder, Path(tempfile.mkdtemp(prefix=".running-", dir=folder)))
-    # Threads that wait must soon sleep: where they spin, training is a hundred times slower as soon as another program
-    # wants a core. So short a spin costs nothing measurable on an idle machine.
-    env = {"GOMP_SPINCOUNT": "10000", **os.environ}
-    env |= {"LHCML_NOTEBOOK": source.key, "LHCML_CODE": source.code, "LHCML_STRICT": str(int(strict))}
+    env = {**os.environ, "LHCML_NOTEBOOK": source.key, "LHCML_CODE": source.code, "LHCML_STRICT": str(int(strict))}
     env |= {"LHCML_RUNS": str(records.running), "LHCML_PARAMETERS": json.dumps(parameters or {}), "MPLBACKEND": "Agg"}
     env |= {"LHCML_UNTIL": until or "", "PYTHONUNBUFFERED": "1"}
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PACKAGE), env.get("PYTHONPATH")]))
