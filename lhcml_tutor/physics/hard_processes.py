@@ -175,7 +175,7 @@ class TopHiggsJet(Recoil):
     """b q -> t H q' from two protons: top quarks alone, no antitops, at any CP angle.
 
     Events are H, t, q'; H and t on their mass shells, no cuts but the one on q'. Densities of the protons are taken at
-    (m_t + m_H) / 2. Of the points thrown, 0.9% are kept at angle 0: where the diagrams cancel, no simple map follows.
+    (m_t + m_H) / 2. Of the points thrown, 0.5% are kept at angle 0: where the diagrams cancel, no simple map follows.
 
     Arguments:
         cp_angle: of the Yukawa coupling [rad]; see `bq_to_thq`.
