@@ -13,10 +13,11 @@ import torch
 from .. import kinematics
 from .amplitudes import qqbar_to_z_gluons
 from .collisions import PICOBARN, Collisions
-from .drell_yan import FLAVOURS, Z_MASS, weak_coupling
+from .constants import HIGGS_MASS, TOP_MASS, W_MASS, W_WIDTH, Z_MASS
+from .drell_yan import FLAVOURS, weak_coupling
 from .pdf import Q, X, parton_densities
 from .phase_space import Decay, chain
-from .single_top_higgs import HIGGS_MASS, TOP_MASS, W_MASS, W_WIDTH, bq_to_thq
+from .single_top_higgs import bq_to_thq
 
 MOST_DECAY = 0.0034  # GeV^-4; the weight of a decay of the top reaches 0.0029
 NEAR = (0.5, 3.0)  # width and reach in rapidity of a particle thrown beside another; the width holds for the azimuth
@@ -131,6 +132,8 @@ class ZGluons(Recoil):
         (torch.Size([100, 2, 4]), True)
     """
 
+    close = 0.35
+
     def __init__(self, n_gluons=1, energy=13_000.0, *, pt_min=30.0, eta_max=4.0, delta_r_min=0.4, alpha_s=0.118):
         if n_gluons < 1 or not pt_min > 0 or not 0 < eta_max < math.inf or (n_gluons > 1 and not delta_r_min > 0):
             raise ValueError(
@@ -141,8 +144,6 @@ class ZGluons(Recoil):
         self.power = 3.0 if n_gluons == 1 else 2.3
         self.masses = (Z_MASS, *[0.0] * n_gluons)
         self.pt_min, self.eta_max, self.delta_r_min, self.alpha_s = pt_min, eta_max, delta_r_min, alpha_s
-
-    close = 0.35
 
     def inside(self, momenta):
         """Tell which events (n, 1 + n_gluons, 4), the Z first, pass the cuts."""
@@ -204,7 +205,7 @@ class TopHiggsJet(Recoil):
         return kinematics.pt(momenta[:, 2]) >= self.pt_min
 
     def least_pt(self):
-        return 300.0, self.pt_min
+        return 300.0, 0.0  # the cut is on q' alone
 
     def partonic(self, momenta, x_1, x_2):
         return sum(flux * bq_to_thq(*legs) for flux, legs in self._channels(momenta, x_1, x_2))
