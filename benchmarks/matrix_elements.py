@@ -13,12 +13,13 @@ import torch
 
 from lhcml_tutor import kinematics
 from lhcml_tutor.physics.amplitudes import estimate_z_gluons, qqbar_to_z_gluons, transverse_polarisations
+from lhcml_tutor.physics.constants import HIGGS_MASS, TOP_MASS
 from lhcml_tutor.physics.diphoton import gg_to_gamma_gamma
 from lhcml_tutor.physics.drell_yan import DrellYan, drell_yan
 from lhcml_tutor.physics.gluons import gluons
 from lhcml_tutor.physics.hard_processes import TopHiggsJet, ZGluons
 from lhcml_tutor.physics.phase_space import rambo
-from lhcml_tutor.physics.single_top_higgs import HIGGS_MASS, TOP_MASS, bq_to_thq
+from lhcml_tutor.physics.single_top_higgs import bq_to_thq
 
 MASS_Z, ENERGY = 91.1876, 1000.0
 

@@ -6,17 +6,12 @@ from typing import Annotated
 
 import typer
 
+from .data_commands import PLAIN
 from .data_commands import app as data
 from .notebooks import files, sources
 from .notebooks.sources import Problem
 
-app = typer.Typer(
-    help="Build, run and measure the notebooks of the course.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+app = typer.Typer(help="Build, run and measure the notebooks of the course.", **PLAIN)
 app.add_typer(data, name="data")
 Notebook = Annotated[str, typer.Argument(metavar="ID", help="which notebook: L01, 01a, ...; see `lhcml list`")]
 AtScale = Annotated[str, typer.Option("--scale", help="ci, laptop or gpu")]

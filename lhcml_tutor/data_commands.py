@@ -8,13 +8,8 @@ import typer
 
 from .notebooks.sources import Problem
 
-app = typer.Typer(
-    help="List, make, fetch and verify the samples of the course.\n\nExample: lhcml data list",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+PLAIN = {"no_args_is_help": True, "add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
+app = typer.Typer(help="List, make, fetch and verify the samples of the course.\n\nExample: lhcml data list", **PLAIN)
 Name = Annotated[str, typer.Argument(metavar="NAME", help="which sample; see `lhcml data list`")]
 
 
@@ -24,19 +19,17 @@ def list_samples():
 
     Example: lhcml data list
     """
-    from .datasets import registry, storage
+    from .datasets import public, registry, storage
 
-    print(f"{'sample':18s} {'events':>12s} {'size':>12s}  {'where':9s} {'state':8s} needed to make it")
+    print(f"{'sample':24s} {'events':>12s} {'size':>12s}  {'where':9s} {'state':8s} needed to make it")
     for row in storage.status():
         state = {True: "intact", False: "DAMAGED", None: "absent"}[row["intact"]]
         maker = registry.SAMPLES.get(row["name"])
         _row(row["name"], row["events"], row["bytes"], row["where"] or "-", state, maker.extra if maker else "-")
     for name in registry.SAMPLES.keys() - storage.manifest().keys():
         _row(name, registry.SAMPLES[name].events, None, "-", "made", registry.SAMPLES[name].extra)
-    public = _public()
-    for name in public.names() if public else ():
-        told = public.describe(name)
-        _row(name, told.get("events"), told.get("size_bytes"), "network", "public", "public")
+    for name in public.names():
+        _row(name, None, None, "network", "public", "public")
 
 
 @app.command()
@@ -78,20 +71,16 @@ def fetch(
 
     Example: lhcml data fetch z_mumu
     """
-    from .datasets import storage
+    from .datasets import public, storage
 
-    public = _public()
     with _told():
         if name in storage.manifest():
             print(f"{name}: {storage.manifest()[name]['bytes'] / 1e6:.1f} MB from {storage.address(name)}")
             print(storage.find(name))
             return
-        if not public or name not in public.names():
-            known = [*storage.manifest(), *(public.names() if public else ())]
+        if name not in public.names():
+            known = [*storage.manifest(), *public.names()]
             raise ValueError(f"there is no sample {name!r} to be fetched; there are: {', '.join(known)}")
-        told = public.describe(name)
-        size = f"{told['size_bytes'] / 1e6:.1f} MB" if "size_bytes" in told else "its size follows,"
-        print(f"{name}: {size} from {told.get('url', told.get('address'))}")
         print(public.fetch(name, events, **({"part": part} if part else {})))
 
 
@@ -123,15 +112,6 @@ def _row(name, events, size, where, state, extra):
     count = "-" if events is None else f"{events:,d}"
     size = "-" if size is None else f"{size / 1e6:,.2f} MB"
     print(f"{name:24s} {count:>12s} {size:>12s}  {where:9s} {state:8s} {extra or 'nothing'}")
-
-
-def _public():
-    """Return the module of public data sets, None where this version has none."""
-    try:
-        from .datasets import public
-    except ImportError:
-        return None
-    return public
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 import json
 import shutil
 import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import torch
 
 from lhcml_tutor.cli import main
 from lhcml_tutor.datasets import commit as committing
-from lhcml_tutor.datasets import registry, storage
+from lhcml_tutor.datasets import public, registry, storage
 from lhcml_tutor.datasets import verify as verifying
 from lhcml_tutor.datasets.events import Events
 from lhcml_tutor.notebooks import build, data_readme
@@ -115,19 +114,11 @@ def test_make_without_the_generator(capsys, monkeypatch):
     assert status == 2 and 'lhcml: pythia8mc is not installed; run: pip install "lhcml-tutor[simulation]"' in error
 
 
-def test_fetch_a_public_data_set_says_its_size_first(capsys, monkeypatch):
-    def fetch(name, n=None, part=None):
-        assert part == "train" and "open: 12.3 MB from https://example.org/open" in capsys.readouterr().out
-        return f"{n} events"
-
-    public = types.SimpleNamespace(
-        names=lambda: ["open"],
-        describe=lambda name: {"size_bytes": 12_300_000, "url": "https://example.org/open", "columns": {}},
-        fetch=fetch,
-    )
-    monkeypatch.setattr("lhcml_tutor.data_commands._public", lambda: public)
-    assert call(capsys, "fetch", "open", "--events", 5, "--part", "train") == (0, "5 events\n", "")
-    assert "12.30 MB network public" in " ".join(call(capsys, "list")[1].split())
+def test_fetch_a_public_data_set(capsys, monkeypatch):
+    monkeypatch.setattr(public, "fetch", lambda name, n=None, part=None: f"{n} events of {name}, {part}")
+    asked = ("fetch", "top_tagging", "--events", 5, "--part", "val")
+    assert call(capsys, *asked) == (0, "5 events of top_tagging, val\n", "")
+    assert "top_tagging - - network public public" in " ".join(call(capsys, "list")[1].split())
 
 
 def test_fetch_a_sample_of_the_course(checkout, capsys):

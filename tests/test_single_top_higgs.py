@@ -7,17 +7,9 @@ import pytest
 import torch
 
 from lhcml_tutor import kinematics
-from lhcml_tutor.physics import single_top_higgs as module
+from lhcml_tutor.physics.constants import HIGGS_MASS, TOP_MASS, TOP_WIDTH, W_MASS, W_WIDTH
 from lhcml_tutor.physics.phase_space import Decay, chain, rambo, two_body
-from lhcml_tutor.physics.single_top_higgs import (
-    HIGGS_MASS,
-    TOP_MASS,
-    TOP_WIDTH,
-    VACUUM,
-    W_MASS,
-    W_WIDTH,
-    bq_to_thq,
-)
+from lhcml_tutor.physics.single_top_higgs import VACUUM, bq_to_thq
 
 PAULI = [np.array([[0, 1], [1, 0]]), np.array([[0, -1j], [1j, 0]]), np.diag([1, -1])]
 GAMMA = np.array([np.kron([[0, 1], [1, 0]], np.eye(2))] + [np.kron([[0, 1], [-1, 0]], sigma) for sigma in PAULI])
@@ -50,7 +42,7 @@ def dirac(event, angle, antiquark=False):
     left = (np.eye(4) - GAMMA_5) / 2
     propagator = lambda p: (METRIC - np.outer(p, p) / W_MASS**2) / (square(p) - W_MASS**2)  # noqa: E731, upper indices
     first, second, top = q - jet, q - jet - h, t + h
-    coupling, weak = module.TOP_MASS / VACUUM, 2 * W_MASS / VACUUM
+    coupling, weak = TOP_MASS / VACUUM, 2 * W_MASS / VACUUM
     both = weak * W_MASS * propagator(first) @ METRIC @ propagator(second)
     yukawa = math.cos(angle) * np.eye(4) + 2j / 3 * math.sin(angle) * GAMMA_5
     inner = yukawa @ (slash(top) + TOP_MASS * np.eye(4)) / (square(top) - TOP_MASS**2) * coupling

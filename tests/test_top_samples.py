@@ -8,9 +8,9 @@ import torch
 from lhcml_tutor import datasets, kinematics
 from lhcml_tutor.datasets.top_samples import PARTONS, make_thj
 from lhcml_tutor.physics import hard_processes
+from lhcml_tutor.physics.constants import HIGGS_MASS, TOP_MASS, W_MASS
 from lhcml_tutor.physics.hard_processes import TopHiggsJet
 from lhcml_tutor.physics.on_shell import on_shell
-from lhcml_tutor.physics.single_top_higgs import HIGGS_MASS, TOP_MASS, W_MASS
 
 
 @pytest.fixture(scope="module")

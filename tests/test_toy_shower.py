@@ -208,8 +208,8 @@ def test_the_sample_holds_jets_label_and_ratio():
         (lambda: ToyShower().mean_multiplicity(21), r"flavour 21; it must be 1 \(quark\) or 0"),
         (lambda: ToyShower().sample(torch.tensor([2]), generator()), r"1 \(quark\) and 0"),
         (lambda: ToyShower().sample(torch.tensor([]), generator()), r"n at least 1"),
-        (lambda: toys.load_toy_shower(-1), r"n = -1 jets"),
-        (lambda: toys.load_toy_shower(5, seed=-1), r"seed = -1"),
+        (lambda: toys.load_toy_shower(-1), "n must be an integer >= 1, not -1"),
+        (lambda: toys.load_toy_shower(5, seed=-1), "seed must be an integer >= 0, not -1"),
     ],
 )
 def test_what_cannot_be_is_named(call, said):

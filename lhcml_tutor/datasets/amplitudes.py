@@ -10,6 +10,7 @@ from ..physics.amplitudes import qqbar_to_z_gluons
 from ..physics.diphoton import gg_to_gamma_gamma
 from ..physics.gluons import gluons
 from ..physics.phase_space import rambo
+from .columns import whole_number
 from .events import Events
 from .storage import cached
 
@@ -128,14 +129,11 @@ def _checked(process, n, seed, energy):
     """Return the arguments as plain numbers (they name the file in the cache), or say what is wrong with them."""
     if process not in MASSLESS:
         raise ValueError(f"there is no process {process!r}; the processes are: {', '.join(MASSLESS)}")
-    for name, value, lowest in (("n", n, 1), ("seed", seed, 0)):
-        number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-        if not number or value % 1 != 0 or value < lowest:
-            raise ValueError(f"{name} must be an integer >= {lowest}, not {value!r}")
+    n, seed = whole_number("n", n, 1), whole_number("seed", seed, 0)
     try:
         low, high = map(float, energy)
     except TypeError:
         low = high = math.nan
     if not MASS_Z < low <= high < math.inf:
         raise ValueError(f"energy={energy} must be (lowest, highest) sqrt(s) in GeV, above {MASS_Z} GeV")
-    return process, int(n), int(seed), (low, high)
+    return process, n, seed, (low, high)

@@ -3,16 +3,12 @@
 import torch
 
 from .. import kinematics
+from ..physics.constants import MUON_MASS, STABLE
 from ..physics.response import topo_clusters
 from . import shards
+from .columns import whole_number
 from .events import Events
 from .storage import find, manifest
-
-MUON_MASS = 0.1056584  # GeV
-MASSES = {  # of what Pythia leaves undecayed [GeV], Review of Particle Physics 2024
-    11: 0.000511, 13: MUON_MASS, 211: 0.13957, 321: 0.493677, 130: 0.497611, 310: 0.497611, 2112: 0.939565,
-    2212: 0.938272, 3112: 1.197449, 3122: 1.115683, 3222: 1.18937, 3312: 1.32171, 3322: 1.31486, 3334: 1.67245,
-}  # fmt: skip
 
 
 def load_z_jets(n=100_000, seed=1) -> Events:
@@ -146,7 +142,7 @@ def masses_of(pdg_id):
         tensor([0.0000, 0.1396, 0.0000], dtype=torch.float64)
     """
     masses = torch.zeros(pdg_id.shape, dtype=torch.float64, device=pdg_id.device)
-    for number, mass in MASSES.items():
+    for number, mass in STABLE.items():
         masses[pdg_id.abs() == number] = mass
     return masses
 
@@ -190,23 +186,11 @@ def chosen(name, n, seed) -> Events:
         sample z_mumu: ...
         100
     """
-    n, seed = checked_number("n", n, 1), checked_number("seed", seed, 0)
+    n, seed = whole_number("n", n, 1), whole_number("seed", seed, 0)
     if n > manifest().get(name, {"events": 0})["events"]:
         return Events.load(shards.make_sample(name, n, seed=max(seed, 1)))
     events = Events.load(find(name))
     return events[torch.randperm(len(events), generator=torch.Generator().manual_seed(seed))[:n]]
-
-
-def checked_number(name, value, least) -> int:
-    """Return a number of events or a seed as a plain integer, or say what is wrong with it.
-
-    Example:
-        >>> checked_number("n", 1e3, 1)
-        1000
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value % 1 or value < least:
-        raise ValueError(f"{name} must be an integer >= {least}, not {value!r}")
-    return int(value)
 
 
 def load_calorimeter_clusters(n=100_000, seed=1) -> Events:
@@ -220,7 +204,7 @@ def load_calorimeter_clusters(n=100_000, seed=1) -> Events:
         >>> load_calorimeter_clusters(n=5)["measured"].shape
         torch.Size([5])
     """
-    n, seed = checked_number("n", n, 1), checked_number("seed", seed, 0)
+    n, seed = whole_number("n", n, 1), whole_number("seed", seed, 0)
     columns = topo_clusters(n, torch.Generator().manual_seed(seed))
     units = dict.fromkeys(columns, "1") | dict.fromkeys(("energy", "pile_up_density", "measured"), "GeV")
     return Events(columns, units, {"what": "toy clusters of a calorimeter", "seed": seed})

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import torch
 
 from .files import ABOUT, KINDS
@@ -103,3 +104,16 @@ def check_finite(name, column, remedy="mend their source, or cut them away with 
         what = "nan" if torch.isnan(column[first]).any() else "inf"
         text = f"column {name!r} has {what} in row {first}; NaN or inf stand in {int(bad.sum())} of {len(bad)} rows"
         raise ValueError(f"{text}; {remedy}")
+
+
+def whole_number(name, value, least) -> int:
+    """Return a number of events or a seed as a plain integer, or say what is wrong with it.
+
+    Example:
+        >>> whole_number("n", 1e3, 1)
+        1000
+    """
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not number or value % 1 != 0 or value < least:
+        raise ValueError(f"{name} must be an integer >= {least}, not {value!r}")
+    return int(value)

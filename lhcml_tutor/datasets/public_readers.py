@@ -13,14 +13,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ..extras import require
+from ..physics.constants import STABLE
 from .files import BadSample
 
 ROWS = 20_000  # events in memory beyond those returned
 TOP_PARTICLES = 200
-MASSES = {  # GeV, by |pdg id|: all that lives long enough to reach a detector
-    11: 0.000511, 13: 0.105658, 22: 0.0, 130: 0.497611, 211: 0.139570, 310: 0.497611, 321: 0.493677, 2112: 0.939565,
-    2212: 0.938272,
-}  # fmt: skip
 JET_CLASSES = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")
 KINDS = {"ChargedHadron": 211, "NeutralHadron": 130, "Photon": 22, "Electron": 11, "Muon": 13}
 
@@ -80,7 +77,7 @@ def read_quark_gluon(path, n=None, particles=None):
         raise BadSample(f"{path}: X has the shape {arrays['X'].shape}; expected (n, particles, 4): pT, y, phi, pdg id")
     pt, y, phi, number = np.moveaxis(arrays["X"].astype(np.float64), 2, 0)
     mass = np.zeros_like(pt)
-    for code, value in MASSES.items():
+    for code, value in STABLE.items():
         mass[np.abs(number) == code] = value
     transverse = np.where(pt > 0, np.hypot(pt, mass), 0)
     momenta = np.stack([transverse * np.cosh(y), pt * np.cos(phi), pt * np.sin(phi), transverse * np.sinh(y)], axis=2)

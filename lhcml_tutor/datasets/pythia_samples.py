@@ -36,6 +36,8 @@ def make_shard(tries: int, seed: int, which: str) -> Events | None:
 
 
 def _stored(values, kind):
+    if callable(kind):
+        return kind(values)
     if kind is not None:
         return values.astype(kind)
     return shortened(values) if values.dtype.kind == "f" else values.astype(np.int64)

@@ -8,7 +8,8 @@ from ..physics.hard_processes import TopHiggsJet
 from ..physics.on_shell import on_shell
 from ..physics.phase_space import two_body
 from ..physics.response import smear_objects
-from .collider import checked_number, chosen, from_transverse
+from .collider import chosen, from_transverse
+from .columns import whole_number
 from .events import Events
 from .storage import cached
 
@@ -81,7 +82,7 @@ def load_thj(n=1000, cp_angle=0.0, seed=1) -> Events:
         >>> events["lepton_measured"].shape
         torch.Size([50, 4])
     """
-    n, seed = checked_number("n", n, 1), checked_number("seed", seed, 0)
+    n, seed = whole_number("n", n, 1), whole_number("seed", seed, 0)
     if isinstance(cp_angle, bool) or not isinstance(cp_angle, (int, float)) or not math.isfinite(cp_angle):
         raise ValueError(f"cp_angle must be a number [rad], not {cp_angle!r}")
     return cached("thj", make_thj, n=n, cp_angle=float(cp_angle), seed=seed)

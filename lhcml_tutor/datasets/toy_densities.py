@@ -9,6 +9,8 @@ import torch
 from scipy.integrate import quad
 from torch.special import ndtr, ndtri
 
+from .columns import whole_number
+
 TWO_PI = 2 * math.pi
 
 
@@ -51,8 +53,8 @@ class GaussianMixture:
 
     def sample(self, n, generator):
         """Return n points (n, d)."""
-        place = generator.device
-        which = torch.multinomial(self.weights.to(place), _count(n), replacement=True, generator=generator)
+        place, n = generator.device, whole_number("n", n, 1)
+        which = torch.multinomial(self.weights.to(place), n, replacement=True, generator=generator)
         z = torch.randn(n, self.dimension, dtype=torch.float64, generator=generator, device=place)
         return self.means.to(place)[which] + (self.cholesky.to(place)[which] @ z[:, :, None])[:, :, 0]
 
@@ -255,14 +257,8 @@ def _points(x, dimension):
     return x
 
 
-def _count(n):
-    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-        raise ValueError(f"n = {n!r} points; n must be an integer of at least 1")
-    return n
-
-
 def _uniform(n, d, generator):
-    return torch.rand(_count(n), d, dtype=torch.float64, generator=generator, device=generator.device)
+    return torch.rand(whole_number("n", n, 1), d, dtype=torch.float64, generator=generator, device=generator.device)
 
 
 def _inside(mask, value):

@@ -26,6 +26,7 @@ from functools import partial
 import torch
 
 from ..physics.toy_shower import ToyShower
+from .columns import whole_number
 from .events import Events
 from .toy_densities import DoublePeak, GaussianMixture, OneOverX, Ramp, Ring
 
@@ -89,9 +90,7 @@ def load_toy_shower(n, seed=1, **settings):
         >>> events["constituents"].shape[0], events["label"].unique()
         (1000, tensor([0, 1]))
     """
-    shower, generator = ToyShower(**settings), _generator(seed)
-    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
-        raise ValueError(f"n = {n!r} jets; n must be an integer of at least 1")
+    shower, generator, n = ToyShower(**settings), _generator(seed), whole_number("n", n, 1)
     label = torch.randint(2, (n,), generator=generator)
     emissions = shower.sample(label, generator)
     columns = {
@@ -238,6 +237,4 @@ TOYS = {
 
 
 def _generator(seed):
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise ValueError(f"seed = {seed!r}; it must be an integer >= 0")
-    return torch.Generator().manual_seed(seed)
+    return torch.Generator().manual_seed(whole_number("seed", seed, 0))

@@ -75,7 +75,7 @@ def estimate_z_gluons(momenta, generator, left=1.0, right=1.0):
         e = sqrt(2) (e_1 cos a + e_2 sin a),    sum |M|^2 = mean over a, c of (left^2 + right^2) |sum_w c_w V(w)|^2
 
     with a even in 0 ... 2 pi and c normal with covariance C(v, w). The mean of each event is exact, one draw scatters
-    by 1.5 to 1.7 of it. It saves the 2^n_gluons polarisations, which pays off from three gluons on for averages.
+    by 1.5 to 1.7 of it. For three gluons it is three times, for four six times faster than the exact sum.
 
     Arguments:
         generator: torch.Generator on the device of the momenta.

@@ -39,9 +39,8 @@ class Collisions:
         """The weight [pb] above which 0.1% of the cross section lies; events are accepted in proportion to it."""
         _, weights = self.weighted(self.points, torch.Generator().manual_seed(2))
         weights = weights.sort(descending=True).values
-        above = weights.cumsum(0) - weights * torch.arange(1, len(weights) + 1).to(
-            weights
-        )  # what lies above each weight
+        place = torch.arange(1, len(weights) + 1).to(weights)
+        above = weights.cumsum(0) - weights * place  # what lies above each weight
         return float(weights[(above <= 1e-3 * weights.sum()).sum() - 1])
 
     @property

@@ -8,7 +8,8 @@ import numpy as np
 from ..extras import require
 from . import jets as jet_finder
 from .detector import KINDS
-from .pythia import COMMON, MASSES, NO_MPI, Recipe, particles, to_numpy, within
+from .event_records import particles, to_numpy, within
+from .pythia import COMMON, MASSES, NO_MPI, Recipe
 from .tagging_jets import seen_by_detector
 from .z_events import padded_jets, transverse
 

@@ -11,10 +11,10 @@ import torch
 
 from .. import kinematics
 from .collisions import PICOBARN, Collisions
+from .constants import Z_MASS, Z_WIDTH
 from .pdf import parton_densities
 
 ALPHA, SINE2 = 1 / 128.0, 0.231  # electromagnetic coupling at the Z mass, sine of the weak mixing angle squared
-Z_MASS, Z_WIDTH = 91.1880, 2.4955  # GeV, Review of Particle Physics 2024
 UP, DOWN, LEPTON = (2 / 3, 0.5), (-1 / 3, -0.5), (-1.0, -0.5)  # charge Q, weak isospin T of the left-handed
 FLAVOURS = {1: DOWN, 2: UP, 3: DOWN, 4: UP, 5: DOWN}
 BOSONS = ("photon", "Z", "Z'")

@@ -3,7 +3,7 @@
 import torch
 
 from .. import kinematics
-from .single_top_higgs import TOP_MASS, W_MASS
+from .constants import TOP_MASS, W_MASS
 
 
 def on_shell(bottom, quark, antiquark, top_mass=TOP_MASS, w_mass=W_MASS):

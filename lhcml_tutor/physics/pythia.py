@@ -13,6 +13,9 @@ import torch
 
 from ..extras import require
 from . import jets as jet_finder
+from .constants import TOP_MASS, TOP_WIDTH, W_MASS, W_WIDTH, Z_MASS, Z_WIDTH
+from .detector import CHARGES
+from .event_records import four_momenta, particles, to_numpy, within
 
 SHARD = 5000  # generated events per seed; a sample is a row of shards
 BATCH = 250  # events in memory at once; does not change what is generated
@@ -24,9 +27,9 @@ PARTONS_ONLY = (
     *("PartonLevel:ISR = off", "PartonLevel:FSR = off", "PartonLevel:MPI = off", "PartonLevel:Remnants = off"),
     *("HadronLevel:all = off", "Check:event = off"),  # PartonLevel:all = off would empty the record
 )
-# Review of Particle Physics 2024. Pythia would work out the widths itself without doForceWidth; for the Z it does so
+# Pythia would work out the widths itself without doForceWidth; for the Z it does so
 # all the same (8.317: 2.5042 GeV, whatever is set), which is 0.3% more.
-PDG = {"Z": (23, 91.1880, 2.4955), "W": (24, 80.3692, 2.085), "top": (6, 172.57, 1.42)}  # id, mass, width [GeV]
+PDG = {"Z": (23, Z_MASS, Z_WIDTH), "W": (24, W_MASS, W_WIDTH), "top": (6, TOP_MASS, TOP_WIDTH)}  # id, mass, width
 MASSES = (
     *(f"{number}:m0 = {mass}" for number, mass, _ in PDG.values()),
     *(f"{number}:doForceWidth = on" for number in (24, 6)),
@@ -43,7 +46,7 @@ class Recipe:
     columns: object
     units: dict
     random: bool = False  # columns(batch, generator) draws random numbers of its own, for a detector
-    types: tuple = ()  # (column, type it is stored in); otherwise float32 and int64
+    types: tuple = ()  # (column, type or function that makes it small); otherwise float32 and int64
 
 
 def make_first_events(which: str, n: int, seed: int = 1) -> dict:
@@ -152,32 +155,6 @@ def _batches(recipe, tries, seed):
         yield recipe.columns(pythia.nextBatch(min(BATCH, tries - begin)), *random)
 
 
-def to_numpy(array):
-    """Return an awkward array in which all events have the same shape as a plain one."""
-    return require("awkward", "simulation").to_numpy(array, allow_missing=False)
-
-
-def four_momenta(p):
-    """Return records px, py, pz, E as an array (..., 4) of (E, px, py, pz)."""
-    return np.stack([to_numpy(p[name]) for name in ("E", "px", "py", "pz")], axis=-1)
-
-
-def particles(batch):
-    """Return the record of each event with flat names, and which of its entries are final and visible."""
-    ak = require("awkward", "simulation")
-    p = batch.prt
-    fields = {"px": p.p.px, "py": p.p.py, "pz": p.p.pz, "E": p.p.e, "id": p.id, "mother": p.mother1}
-    record = ak.zip({**fields, "row": ak.local_index(p.id, axis=1)})
-    kind = abs(p.id)
-    return record, (p.status > 0) & (kind != 12) & (kind != 14) & (kind != 16)
-
-
-def within(p, pt_min, eta_max):
-    """Tell which records px, py, pz have pT above pt_min [GeV] and |eta| below eta_max."""
-    pt = np.hypot(p.px, p.py)
-    return (pt > pt_min) & (abs(p.pz) < np.sinh(eta_max) * pt)
-
-
 def _z_mumu(batch):
     """Return both muons of the Z, after their photon radiation, and what else is in the event."""
     ak = require("awkward", "simulation")
@@ -259,7 +236,7 @@ def _particles_of_dijets(batch):
     return {"particles": rows}
 
 
-CHARGED = (11, 13, 211, 321, 2212, 3112, 3222, 3312, 3334)  # what Pythia leaves undecayed and has charge
+CHARGED = tuple(CHARGES)  # what Pythia leaves undecayed and has charge
 JET_PT_MIN = 150.0  # GeV, both jets
 MOMENTUM = "GeV"
 

@@ -16,11 +16,9 @@ arXiv:1504.00611.
 
 import torch
 
+from .constants import TOP_MASS, TOP_WIDTH, W_MASS, W_WIDTH
 from .spinors import SIGMA, SIGMA_BAR, checked_momenta, dot, line, row_times, slash, spinor, times
 
-W_MASS, W_WIDTH = 80.3692, 2.085  # GeV, Review of Particle Physics 2024
-TOP_MASS, TOP_WIDTH = 172.57, 1.42
-HIGGS_MASS = 125.20
 VACUUM = 246.21965  # GeV, (sqrt(2) G_F)^(-1/2)
 COLOURS = 3
 LEGS = {5: "b, q, t, H, q'", 7: "b, q, b from the top, charged lepton, neutrino, H, q'"}
@@ -46,6 +44,7 @@ def bq_to_thq(momenta, cp_angle=0.0, antiquark=False):
     Example:
         >>> beams = torch.tensor([[250.0, 0, 0, 250], [250, 0, 0, -250]])
         >>> q = torch.tensor([100.0, 60, 0, -80])
+        >>> from lhcml_tutor.physics.constants import HIGGS_MASS, TOP_MASS
         >>> from lhcml_tutor.physics.phase_space import two_body
         >>> t, H = two_body((beams.sum(0) - q)[None], TOP_MASS, HIGGS_MASS, torch.tensor([[0.5], [0.5]]))[0][0]
         >>> even, odd = (bq_to_thq(torch.stack([*beams, t, H, q]), a) for a in (0.0, torch.pi))

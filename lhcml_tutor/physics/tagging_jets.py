@@ -9,21 +9,14 @@ import torch
 from ..extras import require
 from . import jets as jet_finder
 from .detector import detect
-from .pythia import COMMON, MASSES, NO_MPI, Recipe, particles, to_numpy, within
+from .event_records import padded, particles, to_numpy, turn, within
+from .pythia import COMMON, MASSES, NO_MPI, Recipe
 
 MOST_CONSTITUENTS = 80
-WINDOW = (
-    "PhaseSpace:pTHatMin = 420.",
-    "PhaseSpace:pTHatMax = 850.",
-)  # wider than the jets', so that it does not sculpt
+# A lower start would add, slowly, jets that radiation made harder than their parton; see tests/test_samples.py.
+WINDOW = ("PhaseSpace:pTHatMin = 420.", "PhaseSpace:pTHatMax = 850.")
 TOP_JET = {"radius": 0.8, "pt": (550.0, 650.0), "eta_max": 2.0}
 PARTON_JET = {"radius": 0.4, "pt": (500.0, 550.0), "eta_max": 1.7}
-
-
-def padded(values, width):
-    """Return awkward values (n, var) as an array (n, width), zeros where there are fewer."""
-    ak = require("awkward", "simulation")
-    return to_numpy(ak.fill_none(ak.pad_none(values, width, axis=1, clip=True), 0))
 
 
 def seen_by_detector(record, generator):
@@ -49,11 +42,6 @@ def hardest_jets(record, radius, pt, eta_max):
     return jet[inside], record[some][inside][index[inside]], np.flatnonzero(to_numpy(some))[to_numpy(inside)]
 
 
-def turn(phi):
-    """Return differences of azimuths in -pi ... pi."""
-    return (phi + np.pi) % (2 * np.pi) - np.pi
-
-
 def columns_of(jet, constituents, names=()):
     """Return jets as columns: jet (n, 4) as pT, eta, phi, mass, constituents (n, 80, 3), and more fields of these."""
     ak = require("awkward", "simulation")
@@ -64,14 +52,23 @@ def columns_of(jet, constituents, names=()):
     phi = turn(np.arctan2(constituents.py, constituents.px) - jet.phi)
     return {
         "jet": np.stack([to_numpy(values) for values in (jet.pt, jet.eta, jet.phi, jet.mass)], -1),
-        "constituents": np.stack([padded(pt, MOST_CONSTITUENTS), *(_on_grid(angle) for angle in (eta, phi))], -1),
+        "constituents": np.stack([padded(values, MOST_CONSTITUENTS) for values in (pt, eta, phi)], -1),
         **{name: padded(constituents[field], MOST_CONSTITUENTS) for name, field in names},
     }
 
 
-def _on_grid(angle):
-    """Return padded angles rounded to 1 / 2048: finer than any detector, exact in float16, small when compressed."""
-    return np.round(padded(angle, MOST_CONSTITUENTS) * 2048) / 2048
+def small(constituents):
+    """Return constituents as float16, angles rounded to 1 / 2048: finer than any detector, small when compressed.
+
+    Shapes:
+        (n, particles, 3) of pT, eta, phi -> the same
+    Example:
+        >>> small(np.array([[[100.04, 0.1, -0.2]]]))
+        array([[[100.06  ,   0.1001,  -0.2002]]], dtype=float16)
+    """
+    rounded = constituents.copy()
+    rounded[..., 1:] = np.round(rounded[..., 1:] * 2048) / 2048
+    return rounded.astype(np.float16)
 
 
 def _distance(jet, p):
@@ -118,7 +115,7 @@ def _parton_jets(batch):
 
 
 TOP_QUARKS = ([5], [2, 4], [-1, -3])  # of t -> b W+ -> b u dbar; the antitop's are minus these
-SMALL = (("constituents", "float16"), ("pdg_id", "int16"))
+SMALL = (("constituents", small), ("pdg_id", "int16"))
 JET_UNITS = {"jet": "GeV, 1, rad, GeV", "constituents": "GeV, 1, rad"}
 DETECTOR = (
     "detector of physics/detector.py, anti-kT R = 0.8 over its candidates; the hardest jet, 550 < pT < 650 GeV, "

@@ -5,7 +5,8 @@ A recipe for physics/pythia.py.
 
 from ..extras import require
 from . import jets as jet_finder
-from .pythia import COMMON, MASSES, NO_MPI, Recipe, to_numpy
+from .event_records import to_numpy
+from .pythia import COMMON, MASSES, NO_MPI, Recipe
 from .tagging_jets import TOP_QUARKS, hard_partons
 from .z_events import padded_jets
 

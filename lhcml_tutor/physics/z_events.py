@@ -7,7 +7,8 @@ import numpy as np
 
 from ..extras import require
 from . import jets as jet_finder
-from .pythia import COMMON, MASSES, NO_MPI, Recipe, particles, to_numpy, within
+from .event_records import padded, particles, to_numpy, within
+from .pythia import COMMON, MASSES, NO_MPI, Recipe
 
 Z_AND_PARTON = (
     *COMMON, *MASSES, *NO_MPI, "WeakBosonAndParton:qqbar2gmZg = on", "WeakBosonAndParton:qg2gmZq = on",
@@ -42,9 +43,8 @@ def transverse(p):
 
 def padded_jets(jets, most):
     """Return the hardest jets as pT, eta, phi, mass (n, most, 4), zeros where there are fewer."""
-    ak = require("awkward", "simulation")
     columns = (jets.pt, jets.eta, jets.phi, jets.mass)
-    return np.stack([to_numpy(ak.fill_none(ak.pad_none(c, most, axis=1, clip=True), 0.0)) for c in columns], -1)
+    return np.stack([padded(c, most) for c in columns], -1)
 
 
 def _z_jets(batch):

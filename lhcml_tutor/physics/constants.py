@@ -1,0 +1,11 @@
+"""Masses and widths [GeV], Review of Particle Physics 2024."""
+
+Z_MASS, Z_WIDTH = 91.1880, 2.4955
+W_MASS, W_WIDTH = 80.3692, 2.085
+TOP_MASS, TOP_WIDTH = 172.57, 1.42
+HIGGS_MASS = 125.20
+MUON_MASS = 0.1056584
+STABLE = {  # by |pdg id|: what reaches a detector
+    11: 0.000511, 13: MUON_MASS, 22: 0.0, 130: 0.497611, 211: 0.13957, 310: 0.497611, 321: 0.493677, 2112: 0.939565,
+    2212: 0.938272, 3112: 1.197449, 3122: 1.115683, 3222: 1.18937, 3312: 1.32171, 3322: 1.31486, 3334: 1.67245,
+}  # fmt: skip
