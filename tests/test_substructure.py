@@ -1,5 +1,6 @@
 """Substructure of jets against closed formulas, sums by hand, fastjet's clustering and symmetries."""
 
+import collections
 import itertools
 import math
 
@@ -9,17 +10,21 @@ import torch
 from lhcml_tutor import kinematics
 from lhcml_tutor.physics import recombination, substructure
 from lhcml_tutor.physics.grooming import soft_drop
+from lhcml_tutor.physics.jet_contents import (
+    charged_fraction,
+    entropy,
+    identity_entropy,
+    jet_charge,
+    multiplicity,
+    pt_dispersion,
+)
 from lhcml_tutor.physics.substructure import (
     correlator_ratios,
     energy_correlators,
-    entropy,
     girth,
-    jet_charge,
     jet_mass,
-    multiplicity,
     n_subjettiness,
     observables,
-    pt_dispersion,
     subjettiness_ratio,
 )
 
@@ -106,6 +111,25 @@ def test_k_equal_particles(k):
     charge[0, 1 : k + 1] = 1
     assert jet_charge(jets, charge, kappa=0.3).item() == pytest.approx(k * k**-0.3)
     assert jet_charge(jets, -charge).item() == pytest.approx(-(k**0.5))
+
+
+def test_contents_of_jets_by_counting():
+    """Fractions and entropies against collections.Counter and plain loops."""
+    jets = random_jets(50, 12)
+    generator = torch.Generator().manual_seed(3)
+    kinds = torch.tensor([211, -211, 22, 130, 321])
+    pdg_id = kinds[torch.randint(5, (50, 12), generator=generator)] * (jets[..., 0] > 0)
+    charge = (pdg_id.abs() == 211) * pdg_id.sign() + (pdg_id.abs() == 321) * pdg_id.sign()
+    fraction, mixed = charged_fraction(jets, charge), identity_entropy(jets, pdg_id)
+    assert observables(jets, charge)["charged_fraction"].equal(fraction)
+    for i in range(50):
+        there = [k for k in range(12) if jets[i, k, 0] > 0]
+        pt = {k: math.hypot(jets[i, k, 1], jets[i, k, 2]) for k in there}
+        assert fraction[i].item() == pytest.approx(sum(pt[k] for k in there if charge[i, k]) / sum(pt.values()))
+        counted = collections.Counter(pdg_id[i, k].item() for k in there)
+        parts = [number / len(there) for number in counted.values()]
+        assert mixed[i].item() == pytest.approx(-sum(f * math.log(f) for f in parts))
+    assert identity_entropy(jets[:1] * 0, pdg_id[:1] * 0).item() == 0
 
 
 def test_girth_and_mass_of_two_prongs():
@@ -215,6 +239,9 @@ def test_bad_input_is_named():
             getattr(substructure, name)(jets[0])
     for call, message in (
         (lambda: jet_charge(jets, torch.ones(2, 3)), "one charge for each"),
+        (lambda: jet_charge(jets, torch.ones(2, 4), kappa=0.0), "kappa must be positive"),
+        (lambda: charged_fraction(jets, torch.ones(2, 3)), "one charge for each"),
+        (lambda: identity_entropy(jets, torch.ones(3, 4)), "one pdg_id for each"),
         (lambda: n_subjettiness(jets, axes="one-pass"), "kt, winner"),
         (lambda: n_subjettiness(jets, 0), "at least 1"),
         (lambda: subjettiness_ratio(torch.ones(1, 3), 4), "2 to 3"),

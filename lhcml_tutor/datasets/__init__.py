@@ -18,6 +18,7 @@ _LAZY = {
     ),
     "load_calorimeter_clusters": "collider",
     "load_zw_unfolding": "collider",
+    "load_z_jets_unfolding": "collider",
     "load_ttbar": "top_samples",
     "load_ttbar_jets": "top_samples",
     "load_thj": "top_samples",

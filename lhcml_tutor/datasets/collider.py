@@ -82,6 +82,32 @@ def load_zw_unfolding(n=5000, seed=1, process="zw") -> Events:
     return Events(columns, units, stored.provenance)
 
 
+def load_z_jets_unfolding(tune="monash", n=10_000, seed=1) -> Events:
+    """Return the substructure of the hardest jet beside a Z of pT > 200 GeV, before (gen_) and after (sim_) a detector.
+
+    One tune of Pythia plays the simulation, the other the data. `public.fetch("omnifold")` has the same columns, and
+    a few more.
+
+    Arguments:
+        tune: "monash", Pythia's default, or "a14".
+        seed: as in `load_z_jets`.
+    Shapes:
+        for LEVEL gen and sim: LEVEL_pt, LEVEL_mass, LEVEL_groomed_mass [GeV], LEVEL_multiplicity, LEVEL_width,
+        LEVEL_angularity, LEVEL_tau_2, LEVEL_z_g, each (n,) float32; see `physics.z_unfolding_events`
+    Raises:
+        ValueError: another tune, n < 1. MissingExtra: more events than are committed, and Pythia is not installed.
+    Example:
+        >>> events = load_z_jets_unfolding("a14", n=100)
+        sample z_jets_unfolding_a14: ...
+        >>> (events["gen_tau_2"] / events["gen_width"]).max() < 2
+        tensor(True)
+    """
+    if tune not in ("monash", "a14"):
+        raise ValueError(f"tune is 'monash' or 'a14', not {tune!r}")
+    stored = chosen(f"z_jets_unfolding_{tune}", n, seed)
+    return Events({name: values.float() for name, values in stored.columns.items()}, stored.units, stored.provenance)
+
+
 def from_transverse(values, mass=0.0):
     """Return float32 momenta (E, px, py, pz) [GeV] from pT, eta, phi and, where it is stored, the mass.
 

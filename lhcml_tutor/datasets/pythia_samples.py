@@ -7,9 +7,10 @@ from ..physics.diboson_events import DIBOSON_RECIPES
 from ..physics.tagging_jets import TAGGING_RECIPES
 from ..physics.top_events import TOP_RECIPES
 from ..physics.z_events import Z_RECIPES
+from ..physics.z_unfolding_events import Z_UNFOLDING_RECIPES
 from .events import Events
 
-RECIPES = {**Z_RECIPES, **TAGGING_RECIPES, **DIBOSON_RECIPES, **TOP_RECIPES}
+RECIPES = {**Z_RECIPES, **TAGGING_RECIPES, **DIBOSON_RECIPES, **TOP_RECIPES, **Z_UNFOLDING_RECIPES}
 BITS = 12  # of the mantissa of a float32 that are kept: 1e-4 of the number; the others compress to nothing
 
 

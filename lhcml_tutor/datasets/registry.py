@@ -9,6 +9,8 @@ To add a Pythia sample, write its Recipe in physics/ (z_events.py, tagging_jets.
 Any other sample is a function of the package, `make(tries, seed, **settings) -> Events` (None where no try passed),
 whose numbers depend on its arguments alone, and an entry:
 
+    "z_jets_unfolding_monash": _pythia("z_jets_unfolding_monash", 50_000, *SUBSTRUCTURE),
+    "z_jets_unfolding_a14": _pythia("z_jets_unfolding_a14", 50_000, *SUBSTRUCTURE),
     "toy": Sample("lhcml_tutor.datasets.spectrum:make_spectrum", what="process; cuts", units={"pt": "GeV"},
                   events=1000, per_shard=5000, settings={"slope": 30.0}),
 
@@ -130,6 +132,7 @@ LEVELS = (
     *("parton_lepton_minus", "detector_lepton_minus", "parton_quark"),
     *("detector_jets", "detector_jets.mass", "detector_n_jets"),
 )
+SUBSTRUCTURE = tuple(f"sim_{name}" for name in ("mass", "multiplicity", "width", "tau_2", "z_g", "groomed_mass"))
 SAMPLES = {
     **{name: _pythia(name, events) for name, events in COMMITTED.items() if name != DISPLAY},
     DISPLAY: Sample(
@@ -138,7 +141,7 @@ SAMPLES = {
     ),
     "z_jets": _pythia("z_jets", 150_000, "muon_minus", "muon_minus.eta", "n_jets", "jets", "jets.eta", "jets.mass"),
     "jet_multiplicity_hard": _pythia("jet_multiplicity_hard", 200_000),
-    "jet_multiplicity_soft": _pythia("jet_multiplicity_soft", 400_000),
+    "jet_multiplicity_soft": _pythia("jet_multiplicity_soft", 2_000_000),
     "top_jets_top": _pythia("top_jets_top", 15_000, *JET, *CONSTITUENTS),
     "top_jets_qcd": _pythia("top_jets_qcd", 15_000, *JET, *CONSTITUENTS),
     "quark_gluon_jets_quark": _pythia("quark_gluon_jets_quark", 15_000, *JET, *CONSTITUENTS),
@@ -146,6 +149,8 @@ SAMPLES = {
     "ttbar_jets": _pythia("ttbar_jets", 3000, "b", "w_plus_quark", "n_jets", "jets", "jets.eta"),
     "zw_unfolding": _pythia("zw_unfolding", 6000, *LEVELS),
     "w_prime_unfolding": _pythia("w_prime_unfolding", 1500, *LEVELS),
+    "z_jets_unfolding_monash": _pythia("z_jets_unfolding_monash", 50_000, *SUBSTRUCTURE),
+    "z_jets_unfolding_a14": _pythia("z_jets_unfolding_a14", 50_000, *SUBSTRUCTURE),
     "toy": Sample(
         "lhcml_tutor.datasets.spectrum:make_spectrum",
         "falling spectrum exp(-pt / slope), azimuth even; pt > threshold", {"pt": "GeV", "phi": "rad"},

@@ -14,6 +14,7 @@ import torch
 
 from .. import kinematics
 from .grooming import soft_drop
+from .jet_contents import charged_fraction, entropy, jet_charge, multiplicity, pt_dispersion, shares
 from .recombination import by_portions, checked, recombine, separation
 
 AXES = {"kt": False, "winner": True}  # whether the winner takes all
@@ -33,18 +34,6 @@ def jet_mass(momenta):
         tensor([6.])
     """
     return kinematics.mass(checked(momenta).double().sum(1)).to(momenta.dtype)
-
-
-def multiplicity(momenta):
-    """Return the number of constituents, those with transverse momentum.
-
-    Shapes:
-        momenta (n, particles, 4) -> (n,), of the type of the momenta
-    Example:
-        >>> multiplicity(torch.tensor([[[5.0, 3, 0, 4], [5, -3, 0, 4], [0, 0, 0, 0]]]))
-        tensor([2.])
-    """
-    return (checked(momenta)[..., 1:3] != 0).any(-1).sum(1).to(momenta.dtype)
 
 
 def n_subjettiness(momenta, n_axes=4, beta=1.0, radius=0.8, axes="winner"):
@@ -75,7 +64,7 @@ def n_subjettiness(momenta, n_axes=4, beta=1.0, radius=0.8, axes="winner"):
 
     def of_portion(constituents):
         tau = constituents.new_zeros(len(constituents), n_axes)
-        share = _shares(constituents)
+        share = shares(constituents)
         for left, p, _ in recombine(constituents, "kt", AXES[axes]):
             if left <= n_axes:
                 distance = separation(constituents[:, :, None], p[:, None])  # (n, particles, left)
@@ -127,7 +116,7 @@ def energy_correlators(momenta, beta=1.0):
         raise ValueError(f"beta must be positive, not {beta:g}")
 
     def of_portion(constituents):
-        share = _shares(constituents)
+        share = shares(constituents)
         angle = separation(constituents[:, :, None], constituents[:, None]) ** beta
         root = share.sqrt()
         W = root[:, :, None] * root[:, None] * angle
@@ -172,63 +161,9 @@ def girth(momenta, beta=1.0):
 
     def of_portion(constituents):
         distance = separation(constituents, constituents.sum(1, keepdim=True))
-        return (_shares(constituents) * distance**beta).sum(1, keepdim=True)
+        return (shares(constituents) * distance**beta).sum(1, keepdim=True)
 
     return by_portions(of_portion, momenta, 1)[:, 0]
-
-
-def pt_dispersion(momenta):
-    """Return pTD: 1 for one hard constituent, 1 / sqrt(k) for k equal ones.
-
-        pTD = sqrt(sum_i pT_i^2) / sum_i pT_i
-
-    Shapes:
-        momenta (n, particles, 4) -> (n,)
-    Example:
-        >>> pt_dispersion(torch.tensor([[[5.0, 3, 0, 4], [5, -3, 0, 4]]]))
-        tensor([0.7071])
-
-    Reference: Larkoski, Thaler, Waalewijn 2014, arXiv:1408.3122.
-    """
-    return _shares(checked(momenta).double()).norm(dim=1).to(momenta.dtype)
-
-
-def entropy(momenta):
-    """Return the entropy of the fractions of pT: 0 for one hard constituent, log k for k equal ones.
-
-        S = -sum_i z_i log z_i,    z_i = pT_i / sum pT
-
-    Shapes:
-        momenta (n, particles, 4) -> (n,)
-    Example:
-        >>> entropy(torch.tensor([[[5.0, 3, 0, 4], [5, -3, 0, 4]]]))
-        tensor([0.6931])
-
-    Reference: Neill, Waalewijn 2018, arXiv:1811.01021 (entropy of a jet, of which this is the simplest).
-    """
-    return torch.special.entr(_shares(checked(momenta).double())).sum(1).to(momenta.dtype)
-
-
-def jet_charge(momenta, charge, kappa=0.5):
-    """Return the charges of the constituents, weighted with a power of their share in pT.
-
-        Q = sum_i q_i z_i^kappa,    z_i = pT_i / sum pT
-
-    Shapes:
-        momenta (n, particles, 4), charge (n, particles) [e] -> (n,)
-    Raises:
-        ValueError: the charges have another shape, or kappa is not positive.
-    Example:
-        >>> jet = torch.tensor([[[5.0, 3, 0, 4], [5, -3, 0, 4]]])
-        >>> jet_charge(jet, torch.tensor([[1, 0]]))
-        tensor([0.7071])
-
-    Reference: Krohn, Schwartz, Lin, Waalewijn 2012, arXiv:1209.2421.
-    """
-    if charge.shape != checked(momenta).shape[:2] or not kappa > 0:
-        shapes = f"charge {tuple(charge.shape)} to momenta {tuple(momenta.shape)}"
-        raise ValueError(f"jet_charge needs one charge for each constituent and kappa > 0, not {shapes}, {kappa=:g}")
-    return (charge * _shares(momenta.double()) ** kappa).sum(1).to(momenta.dtype)
 
 
 def observables(momenta, charge=None, radius=0.8):
@@ -249,12 +184,9 @@ def observables(momenta, charge=None, radius=0.8):
     table |= {"e_2": e_2, "e_3": e_3, "C_2": c_2, "D_2": d_2, "girth": girth(momenta)}
     table |= {"pt_dispersion": pt_dispersion(momenta), "entropy": entropy(momenta)}
     table["groomed_mass"] = kinematics.mass(soft_drop(momenta, radius=radius)[0].double()).to(momenta.dtype)
-    return table if charge is None else {**table, "charge": jet_charge(momenta, charge)}
-
-
-def _shares(p):
-    pt = kinematics.pt(p)
-    return pt / pt.sum(1, keepdim=True).clamp(min=torch.finfo(pt.dtype).tiny)
+    if charge is not None:
+        table |= {"charge": jet_charge(momenta, charge), "charged_fraction": charged_fraction(momenta, charge)}
+    return table
 
 
 def _ratio(a, b, least=1e-30):
