@@ -246,11 +246,11 @@ def test_commit_writes_file_figure_and_entry(checkout):
 
 def test_a_large_sample_lies_in_parts_and_is_found(checkout, capsys, monkeypatch):
     whole = Events.load(storage.find("toy"))
-    monkeypatch.setattr(committing.split, "__defaults__", (5000,))
+    monkeypatch.setattr(committing.split, "__defaults__", (6000,))
     committing.commit("toy", folder=checkout / "data", path=storage.MANIFEST)
     entry, parts = storage.manifest()["toy"], sorted(path.name for path in (checkout / "data").glob("*.npz"))
     assert parts == entry["file"] == ["toy.0.npz", "toy.1.npz"]
-    assert max((checkout / "data" / part).stat().st_size for part in parts) <= 5000
+    assert max((checkout / "data" / part).stat().st_size for part in parts) <= 6000
     again = Events.load(storage.find("toy"))
     assert torch.equal(again["pt"], whole["pt"]) and again.provenance == whole.provenance
     assert call(capsys, "verify", "--remake")[0] == 0

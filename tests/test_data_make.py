@@ -78,12 +78,12 @@ def test_the_first_events_of_the_shards_in_order(cache):
     assert not (made["pt"] == other["pt"]).any()
 
 
-def test_the_same_file_for_one_and_four_workers(cache, monkeypatch):
-    """Two workers: see the tests of processes that are killed, and of the cluster."""
+@pytest.mark.parametrize("workers", [2, 4])
+def test_the_same_file_for_any_number_of_workers(cache, monkeypatch, workers):
     pytest.importorskip("distributed", reason='needs pip install "lhcml-tutor[simulation]"')
     alone = sha256(make_sample("toy", EVENTS))
     monkeypatch.setenv("LHCML_CACHE", str(cache / "other"))
-    assert sha256(make_sample("toy", EVENTS, workers=4)) == alone
+    assert sha256(make_sample("toy", EVENTS, workers=workers)) == alone
 
 
 def test_the_same_file_from_a_cluster(cache, monkeypatch, dask_cluster):

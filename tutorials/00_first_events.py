@@ -868,110 +868,116 @@ else:
 # You know three samples well now. The later chapters use more of them, each with a function `lt.datasets.load_...`
 # that says in `provenance["what"]` what was generated and cut. Here is one look at each family.
 
+
 # %%
-z_jets = lt.datasets.load_z_jets(n=p.n_family, seed=p.seed)
-counts = {name: lt.datasets.load_jet_multiplicity(name, n=100_000, seed=p.seed)["n_jets"] for name in ("hard", "soft")}
-zw = lt.datasets.load_zw_unfolding(n=6_000, seed=p.seed)
-w_prime = lt.datasets.load_zw_unfolding(n=1_500, seed=p.seed, process="w_prime")
-tunes = {name: lt.datasets.load_z_jets_unfolding(name, n=p.n_family, seed=p.seed) for name in ("monash", "a14")}
-higgs = {
-    name: lt.datasets.load_thj(n=400, cp_angle=angle, seed=p.seed) for name, angle in (("0", 0.0), (r"\pi", math.pi))
-}
+def draw_panels(panels):
+    """Draw six panels {title: (samples, bins, label of the x axis, further words to the histogram)}."""
+    fig, axes = lt.plots.figure(columns=3, rows=2, size=(12.5, 7.6))
+    for ax, (title, (samples, bins, xlabel, look)) in zip(axes, panels.items()):
+        ax.set_title(title)
+        if samples:
+            lt.plots.histogram(samples, bins, ax=ax, xlabel=xlabel, density=True, **look)
+    return fig, axes
 
 
-def w_mass(events, level):
-    """Return the mass of the two quarks, or of the two hardest jets, of each event [GeV]."""
-    if level == "parton":
-        return pair_mass(events["parton_quark"].double(), events["parton_antiquark"].double())
+def pair_of_jets(events, level):
+    """Return the mass of the two hardest jets of each event at one level [GeV]."""
     return pair_mass(*events[f"{level}_jets"][:, :2].double().unbind(1))
 
 
-def all_mass(events):
+def all_of(events):
     """Return the mass of both quarks and both leptons [GeV]."""
     names = ("lepton_minus", "lepton_plus", "quark", "antiquark")
     return kinematics.mass(sum(events[f"parton_{name}"].double() for name in names))
 
 
-fig, axes = lt.plots.figure(columns=3, rows=2, size=(12.5, 7.6))
-pt_1 = kinematics.pt(z_jets["jets"][:, 0])
-by_number = {f"{k} jet" + "s" * (k > 1): pt_1[z_jets["n_jets"] == k] for k in (1, 2, 3)}
-lt.plots.histogram(by_number, np.linspace(20, 150, 27), ax=axes[0], log=True, xlabel="$p_T$ of the hardest jet [GeV]")
-for name, marker in (("hard", "o"), ("soft", "s")):
-    number = torch.bincount(counts[name], minlength=9).double()[1:7]
-    ratio, error = ratio_with_error(number[1:], number[1:].sqrt(), number[:-1], number[:-1].sqrt())
-    axes[1].errorbar(range(1, 6), ratio, error, marker=marker, capsize=3, label=name)
-axes[1].set(xlabel="number of jets $n$ [1]", ylabel="events with $n + 1$ jets / with $n$ [1]", ylim=(0, 1))
-axes[1].legend()
-levels = {level: w_mass(zw, level) for level in ("parton", "particle", "detector")}
-levels["particle"] = levels["particle"][zw["particle_complete"] == 1]
-lt.plots.histogram(levels, np.linspace(40, 140, 41), ax=axes[2], log=True, xlabel="mass of two quarks or jets [GeV]")
-masses = {"Z W": all_mass(zw), "W' of 600 GeV": all_mass(w_prime)}
-lt.plots.histogram(
-    masses, np.linspace(200, 1000, 41), ax=axes[3], xlabel=r"mass of $\ell\ell q\bar q$ [GeV]", density=True
+z_jets = lt.datasets.load_z_jets(n=p.n_family, seed=p.seed)
+counts = {name: lt.datasets.load_jet_multiplicity(name, n=100_000, seed=p.seed)["n_jets"] for name in ("hard", "soft")}
+zw = lt.datasets.load_zw_unfolding(n=6_000, seed=p.seed)
+w_prime = lt.datasets.load_zw_unfolding(n=1_500, seed=p.seed, process="w_prime")
+tunes = {name: lt.datasets.load_z_jets_unfolding(name, n=p.n_family, seed=p.seed) for name in ("monash", "a14")}
+phases = {r"$\alpha = 0$": 0.0, r"$\alpha = \pi$": math.pi}
+higgs = {name: lt.datasets.load_thj(n=400, cp_angle=angle, seed=p.seed)["higgs"] for name, angle in phases.items()}
+
+pt_1, n = kinematics.pt(z_jets["jets"][:, 0]), z_jets["n_jets"]
+by_number = {"1 jet": pt_1[n == 1], "2 jets": pt_1[n == 2], "3 jets": pt_1[n == 3]}
+levels = {
+    "quarks": pair_mass(zw["parton_quark"].double(), zw["parton_antiquark"].double()),
+    "jets of particles": pair_of_jets(zw[zw["particle_complete"] == 1], "particle"),
+    "jets in the detector": pair_of_jets(zw, "detector"),
+}
+inside = {
+    f"{tune}, {seen}": events[f"{level}_multiplicity"].double()
+    for tune, events in tunes.items()
+    for level, seen in (("gen", "particles"), ("sim", "detector"))
+}
+masses, spectra = (
+    {"Z W": all_of(zw), "W'": all_of(w_prime)},
+    {name: kinematics.pt(momenta) for name, momenta in higgs.items()},
 )
-inside = {f"{tune}, {name}": events[f"{level}_multiplicity"].double()
-          for tune, events in tunes.items() for level, name in (("gen", "particles"), ("sim", "detector"))}  # fmt: skip
-lt.plots.histogram(inside, np.linspace(0, 80, 41), ax=axes[4], xlabel="constituents of the jet [1]", density=True)
-pt_higgs = {rf"$\alpha = {name}$": kinematics.pt(events["higgs"]) for name, events in higgs.items()}
-lt.plots.histogram(pt_higgs, np.linspace(0, 400, 17), ax=axes[5], xlabel="$p_T$ of the Higgs [GeV]", density=True)
-for ax, name in zip(axes, ("Z + jets", "jet counts", "Z W", "W'", "Z + jets in two tunes", "$t H q'$")):
-    ax.set_title(name)
+fig, axes = draw_panels(
+    {
+        "Z + jets": (by_number, np.linspace(20, 150, 14), "$p_T$ of the hardest jet [GeV]", {"log": True}),
+        "jet counts": (counts, np.arange(-0.5, 9), "number of jets [1]", {"log": True}),
+        "Z W": (levels, np.linspace(40, 140, 41), "mass of the pair [GeV]", {}),
+        "W' of 600 GeV": (masses, np.linspace(200, 1000, 41), r"mass of $\ell\ell q\bar q$ [GeV]", {}),
+        "Z + jets in two tunes": (inside, np.linspace(0, 80, 41), "constituents of the jet [1]", {}),
+        "$t H q'$": (spectra, np.linspace(0, 400, 11), "$p_T$ of the Higgs [GeV]", {}),
+    },
+)
+axes[2].set_ylim(0, 0.28)
+axes[4].set_ylim(0, 0.12)
 lt.show(fig, "Six panels, one for each family of event samples: Z with jets, jet counts, ZW, W prime, two tunes, tHq")
 
 # %% [markdown]
 # *What you see*, row by row. **Z + jets** (chapters 06, 08, 09): events with exactly one, two or three jets, to be
-# generated. **Jet counts** (09): where one hard scale sets the radiation, each further jet is less likely than the
-# one before; where all jets are alike, the ratio stays. **Z W** (12): the same events as quarks, as jets of
-# particles, and as jets in a detector. Unfolding goes back from the third to the first. **W'**: a new particle of 600
-# GeV in the same final state, which an unfolding trained on Z W must not wash away. **Two tunes** (12): the same
-# jets, simulated with two sets of Pythia's parameters; one plays the simulation, the other the data. **$t H q'$**
-# (07, 13): single top with a Higgs. A phase $\alpha$ in the coupling of the two changes the rate twelvefold and the
-# spectrum a little.
+# generated. **Jet counts** (09): next to a parton of 100 GeV (hard), each further jet costs more than the one before.
+# Where all jets are alike (soft), each costs the same, a straight line on a logarithmic scale. **Z W** (12): the same
+# events as quarks, as jets of particles, and as jets in a detector. Unfolding goes back from the third to the first.
+# **W'**: a new particle of 600 GeV in the same final state, which an unfolding trained on Z W must not wash away.
+# **Two tunes** (12): the same jets, simulated with two sets of Pythia's parameters; one plays the simulation, the
+# other the data. **$t H q'$** (07, 13): single top with a Higgs. A phase $\alpha$ in the coupling of the two changes
+# the rate twelvefold and makes the Higgs harder.
 
 # %%
-tagging = {"top": lt.datasets.load_top_jets(n=p.n_family, seed=p.seed)}
-tagging["gluon"] = lt.datasets.load_quark_gluon_jets(n=p.n_family, seed=p.seed)
+top_jets = lt.datasets.load_top_jets(n=p.n_family, seed=p.seed)
+parton_jets = lt.datasets.load_quark_gluon_jets(n=p.n_family, seed=p.seed)
 images = lt.datasets.load_jet_images(n=p.n_family, seed=p.seed)
 clusters = lt.datasets.load_calorimeter_clusters(n=50_000, seed=p.seed)
 shower = lt.datasets.load_toy_shower(n=20_000, seed=p.seed)
 
-fig, axes = lt.plots.figure(columns=3, rows=2, size=(12.5, 7.6))
-is_top = tagging["top"]["label"] == 1
-mass = tagging["top"]["jet"][:, 3]
-lt.plots.histogram(
-    {"top": mass[is_top], "QCD": mass[~is_top]}, np.linspace(0, 250, 51), ax=axes[0], xlabel="jet mass [GeV]"
-)
-is_quark = tagging["gluon"]["label"] == 1
-number = (tagging["gluon"]["relative"][..., 0] > 0).sum(1).double()
-lt.plots.histogram(
-    {"quark": number[is_quark], "gluon": number[~is_quark]},
-    np.linspace(0, 80, 41),
-    ax=axes[1],
-    xlabel="constituents [1]",
-)
-fine = images["fine"][images["label"] == 1].mean(0)
-drawn = axes[2].imshow(fine.T.clamp(min=1e-2), origin="lower", extent=(-0.8, 0.8) * 2, norm="log", cmap="cividis")
-fig.colorbar(drawn, ax=axes[2], label="mean $p_T$ [GeV]")
-axes[2].set(xlabel=r"$\Delta\eta$", ylabel=r"$\Delta\phi$ [rad]")
+
+def by_label(values, label, one, zero):
+    """Return values of both classes with their names."""
+    return {one: values[label == 1], zero: values[label == 0]}
+
+
+mass = by_label(top_jets["jet"][:, 3], top_jets["label"], "top", "QCD")
+number = (parton_jets["relative"][..., 0] > 0).sum(1).double()
+number = by_label(number, parton_jets["label"], "quark", "gluon")
 response = clusters["measured"] / clusters["energy"]
-electromagnetic = clusters["electromagnetic_fraction"] > 0.5
-lt.plots.histogram(
-    {"electromagnetic": response[electromagnetic], "hadronic": response[~electromagnetic]},
-    np.linspace(0, 2, 51), ax=axes[3], xlabel="measured / true energy [1]",
-)  # fmt: skip
-ratio, is_quark = shower["log_likelihood_ratio"].double(), shower["label"] == 1
-lt.plots.histogram(
-    {"quark": ratio[is_quark], "gluon": ratio[~is_quark]}, np.linspace(-8, 8, 41), ax=axes[4],
-    xlabel=r"$\log\ p(x | q) / p(x | g)$ [1]",
-)  # fmt: skip
-for name, shift in (("ring", 0.0), ("two_moons", 3.5)):
+response = by_label(response, clusters["electromagnetic_fraction"] > 0.5, "mostly photons", "mostly hadrons")
+ratio = by_label(shower["log_likelihood_ratio"], shower["label"], "quark", "gluon")
+fig, axes = draw_panels(
+    {
+        "top jets": (mass, np.linspace(0, 250, 51), "jet mass [GeV]", {}),
+        "quark and gluon jets": (number, np.linspace(0, 78, 40), "constituents [1]", {}),
+        "jet images: mean of the tops": (None, None, None, None),
+        "calorimeter clusters": (response, np.linspace(0, 2, 51), "measured / true energy [1]", {}),
+        "toy shower": (ratio, np.linspace(-8, 8, 41), r"$\log\ p(x | q) / p(x | g)$ [1]", {}),
+        "toys": (None, None, None, None),
+    },
+)
+mean = images["fine"][images["label"] == 1].mean(0).clamp(min=0.01)
+drawn = axes[2].imshow(mean.T, origin="lower", extent=(-0.8, 0.8, -0.8, 0.8), norm="log", cmap="cividis")
+fig.colorbar(drawn, ax=axes[2], label="mean $p_T$ [GeV]")
+axes[3].set_ylim(0, 8)
+axes[2].set(xlabel=r"$\Delta\eta$ [1]", ylabel=r"$\Delta\phi$ [rad]")
+for name, shift in (("ring", 0.0), ("two_moons", 9.0)):
     x = lt.datasets.load_toy(name, n=3_000, seed=p.seed)["x"]
     axes[5].scatter(x[:, 0] + shift, x[:, 1], s=3, label=name.replace("_", " "))
-axes[5].set(xlabel="$x_1$ [1]", ylabel="$x_2$ [1]")
+axes[5].set(xlabel="$x_1$ [1]", ylabel="$x_2$ [1]", xlim=(-8, 13), ylim=(-8, 13))
 axes[5].legend(loc="upper right", markerscale=4)
-titles = ("top jets", "quark and gluon jets", "jet images", "calorimeter clusters", "toy shower", "toys")
-for ax, name in zip(axes, titles):
-    ax.set_title(name)
 lt.show(fig, "Six panels: masses of top jets, constituents of quark and gluon jets, a mean image, clusters, toys")
 
 # %% [markdown]
@@ -979,8 +985,8 @@ lt.show(fig, "Six panels: masses of top jets, constituents of quark and gluon je
 # gluons have it, too, by chance. **Quark and gluon jets** (04, 11, 14): gluons radiate more. **Jet images** (05): the
 # mean of all top jets, pixel by pixel, each turned to nothing but its axis. **Calorimeter clusters** (03): hadrons
 # lose energy where no detector sees it, and pile-up adds to all. **Toy shower** (04): a shower so simple that the
-# likelihood ratio of quark and gluon is known for each jet: no classifier can do better. **Toys** (05, 06, 08):
-# densities known in closed form.
+# likelihood ratio of quark and gluon is known for each jet, and no classifier can do better. It comes in steps,
+# because it is little more than the number of emissions. **Toys** (05, 06, 08): densities known in closed form.
 #
 # ### Exercise 6: find the mistake in this sample
 #
