@@ -20,6 +20,10 @@
     pdg_id        (n, particles) int64, 0 for padding; jet_class tells five kinds apart: 211, 130, 22, 11, 13, by sign
     label         (n,) int64: is_signal_new; y; the one of label_QCD, label_Hbb, ... that is set
 
+The names in the files are those that the sets' own loaders read: energyflow/datasets/qg_jets.py and zjets_delphes.py of
+github.com/thaler-lab/EnergyFlow, utils/convert_top_datasets.py and dataloader.py of
+github.com/jet-universe/particle_transformer.
+
 No checksum is written here: each file is held against the one of its record, or against the one you give.
 """
 
@@ -35,7 +39,9 @@ _OBSERVABLES = {
 }  # fmt: skip
 _NUMBERED = {str(i): f"QG_jets_{i}.npz" for i in range(1, 20)}
 _TUNES = {
-    f"{tune}_{i}": f"{tune}_Zjet_pTZ-200GeV_{i}.npz" for tune in ("Pythia26", "Pythia21", "Herwig") for i in range(17)
+    f"{tune}_{i}": f"{tune}_Zjet_pTZ-200GeV_{i}.npz"
+    for tune in ("Pythia26", "Pythia25", "Pythia21", "Herwig")
+    for i in range(17)
 }
 SETS = {
     "top_tagging": {
