@@ -96,7 +96,7 @@ def test_counts_are_poisson_like_with_a_hard_scale_and_staircase_like_without():
         counts = torch.bincount(number, minlength=8).double()
         ratio = counts[first + 1 : first + 4] / counts[first : first + 3]
         falls[selection] = (ratio[2] / ratio[0]).item()
-    assert falls["hard"] < 0.6 and falls["soft"] > 0.7
+    assert 0.35 < falls["hard"] < 0.5 and 0.85 < falls["soft"] < 1.15
 
 
 # ------------------------------------------------------------------------------------------------- jets to tag
@@ -139,8 +139,7 @@ def test_tops_peak_and_qcd_falls(top_jets):
 def test_tagging_tops_takes_more_than_the_mass(top_jets):
     """Trees on the mass alone leave much to do, and what many observables reach with few jets leaves room above.
 
-    With 20,000 jets to train on, the mass alone has an AUC of 0.961, all observables 0.986. Coarser or noisier
-    calorimeters move these by less than 0.003.
+    More jets to train on, and the public reference beside them: benchmarks/README.md.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -151,7 +150,7 @@ def test_tagging_tops_takes_more_than_the_mass(top_jets):
     for name, x in (("mass", features[:, :1]), ("all", features)):
         trees = HistGradientBoostingClassifier(max_iter=80, random_state=1).fit(x[:4000], label[:4000])
         auc[name] = roc_auc_score(label[4000:], trees.predict_proba(x[4000:])[:, 1])
-    assert auc["mass"] < 0.97 and 0.965 < auc["all"] < 0.99
+    assert 0.93 < auc["mass"] < 0.968 and 0.973 < auc["all"] < 0.988
     assert auc["all"] > auc["mass"] + 0.015
 
 
@@ -368,7 +367,9 @@ def test_jets_to_unfold_are_what_their_observables_say(tunes):
             assert (o["width"] > 0).double().mean() > 0.999 and o["angularity"].max() < 1
             assert (o["tau_2"] <= 1.25 * o["width"]).double().mean() > 0.99  # two axes are closer than one
             # m^2 = sum_ij pT_i pT_j Delta R_ij^2 / 2 and the width agree on what is narrow
-            assert np.corrcoef((o["mass"] / o["pt"]).log(), o["width"].clamp(min=1e-4).log())[0, 1] > 0.8
+            assert (
+                np.corrcoef((o["mass"] / o["pt"]).clamp(min=1e-4).log(), o["width"].clamp(min=1e-4).log())[0, 1] > 0.8
+            )
 
 
 def test_the_detector_smears_and_loses_particles(tunes):

@@ -866,23 +866,27 @@ else:
 # ## 9. The samples of the course
 #
 # You know three samples well now. The later chapters use more of them, each with a function `lt.datasets.load_...`
-# that says in `provenance["what"]` what was generated and cut. Here is one look at each family.
+# that says in `provenance["what"]` what was generated and cut. Here is one look at each family of events; exact
+# amplitudes at random phase-space points, `load_amplitudes`, follow in chapter 01.
 
 
 # %%
 def draw_panels(panels):
-    """Draw six panels {title: (samples, bins, label of the x axis, further words to the histogram)}."""
+    """Draw six panels {title: (samples, bins, label of the x axis)}, or {title: None} for an empty one."""
     fig, axes = lt.plots.figure(columns=3, rows=2, size=(12.5, 7.6))
-    for ax, (title, (samples, bins, xlabel, look)) in zip(axes, panels.items()):
+    for ax, (title, panel) in zip(axes, panels.items()):
         ax.set_title(title)
-        if samples:
-            lt.plots.histogram(samples, bins, ax=ax, xlabel=xlabel, density=True, **look)
+        if panel:
+            samples, bins, xlabel = panel
+            falls = title in ("Z + jets", "jet counts")
+            lt.plots.histogram(samples, bins, ax=ax, xlabel=xlabel, density=True, log=falls)
     return fig, axes
 
 
 def pair_of_jets(events, level):
     """Return the mass of the two hardest jets of each event at one level [GeV]."""
-    return pair_mass(*events[f"{level}_jets"][:, :2].double().unbind(1))
+    first, second = events[f"{level}_jets"][:, :2].double().unbind(1)
+    return pair_mass(first, second)
 
 
 def all_of(events):
@@ -899,8 +903,8 @@ tunes = {name: lt.datasets.load_z_jets_unfolding(name, n=p.n_family, seed=p.seed
 phases = {r"$\alpha = 0$": 0.0, r"$\alpha = \pi$": math.pi}
 higgs = {name: lt.datasets.load_thj(n=400, cp_angle=angle, seed=p.seed)["higgs"] for name, angle in phases.items()}
 
-pt_1, n = kinematics.pt(z_jets["jets"][:, 0]), z_jets["n_jets"]
-by_number = {"1 jet": pt_1[n == 1], "2 jets": pt_1[n == 2], "3 jets": pt_1[n == 3]}
+pt_hardest = kinematics.pt(z_jets["jets"][:, 0])
+by_number = {f"{k} jet{'s' if k > 1 else ''}": pt_hardest[z_jets["n_jets"] == k] for k in (1, 2, 3)}
 levels = {
     "quarks": pair_mass(zw["parton_quark"].double(), zw["parton_antiquark"].double()),
     "jets of particles": pair_of_jets(zw[zw["particle_complete"] == 1], "particle"),
@@ -911,18 +915,16 @@ inside = {
     for tune, events in tunes.items()
     for level, seen in (("gen", "particles"), ("sim", "detector"))
 }
-masses, spectra = (
-    {"Z W": all_of(zw), "W'": all_of(w_prime)},
-    {name: kinematics.pt(momenta) for name, momenta in higgs.items()},
-)
+masses = {"Z W": all_of(zw), "W'": all_of(w_prime)}
+spectra = {name: kinematics.pt(momenta) for name, momenta in higgs.items()}
 fig, axes = draw_panels(
     {
-        "Z + jets": (by_number, np.linspace(20, 150, 14), "$p_T$ of the hardest jet [GeV]", {"log": True}),
-        "jet counts": (counts, np.arange(-0.5, 9), "number of jets [1]", {"log": True}),
-        "Z W": (levels, np.linspace(40, 140, 41), "mass of the pair [GeV]", {}),
-        "W' of 600 GeV": (masses, np.linspace(200, 1000, 41), r"mass of $\ell\ell q\bar q$ [GeV]", {}),
-        "Z + jets in two tunes": (inside, np.linspace(0, 80, 41), "constituents of the jet [1]", {}),
-        "$t H q'$": (spectra, np.linspace(0, 400, 11), "$p_T$ of the Higgs [GeV]", {}),
+        "Z + jets": (by_number, np.linspace(20, 150, 14), "$p_T$ of the hardest jet [GeV]"),
+        "jet counts": (counts, np.arange(-0.5, 9), "number of jets [1]"),
+        "Z W": (levels, np.linspace(40, 140, 41), "mass of the pair [GeV]"),
+        "W' of 600 GeV": (masses, np.linspace(200, 1000, 41), r"mass of $\ell\ell q\bar q$ [GeV]"),
+        "Z + jets in two tunes": (inside, np.linspace(0, 80, 41), "constituents of the jet [1]"),
+        "$t H q'$": (spectra, np.linspace(0, 400, 11), "$p_T$ of the Higgs [GeV]"),
     },
 )
 axes[2].set_ylim(0, 0.28)
@@ -930,14 +932,18 @@ axes[4].set_ylim(0, 0.12)
 lt.show(fig, "Six panels, one for each family of event samples: Z with jets, jet counts, ZW, W prime, two tunes, tHq")
 
 # %% [markdown]
-# *What you see*, row by row. **Z + jets** (chapters 06, 08, 09): events with exactly one, two or three jets, to be
-# generated. **Jet counts** (09): next to a parton of 100 GeV (hard), each further jet costs more than the one before.
-# Where all jets are alike (soft), each costs the same, a straight line on a logarithmic scale. **Z W** (12): the same
-# events as quarks, as jets of particles, and as jets in a detector. Unfolding goes back from the third to the first.
-# **W'**: a new particle of 600 GeV in the same final state, which an unfolding trained on Z W must not wash away.
-# **Two tunes** (12): the same jets, simulated with two sets of Pythia's parameters; one plays the simulation, the
-# other the data. **$t H q'$** (07, 13): single top with a Higgs. A phase $\alpha$ in the coupling of the two changes
-# the rate twelvefold and makes the Higgs harder.
+# *What you see*, row by row. **Z + jets** (chapters 06, 08, 09): events with exactly one, two or three jets, which
+# networks will learn to generate. **Jet counts** (09): next to a parton of more than 100 GeV (hard), each further jet
+# costs more than the one before (*Poisson*, section 7). Where no jet is singled out (soft), each costs the same
+# (*staircase*): a straight line on a logarithmic scale. **Z W** (12): one sample seen as quarks, as jets of
+# particles, and as jets in a detector. Jets peak below 80 GeV: some energy falls outside their cones, and sometimes
+# the two hardest jets are not those of the W. Unfolding goes back from the detector to the particles or the quarks.
+# **W'** (12): a hypothetical heavier W of 600 GeV that decays to Z W. An unfolding trained on ordinary Z W must not
+# wash away its peak. **Two tunes** (12): the same process, simulated with two sets of Pythia's parameters (*tunes*);
+# one plays the simulation, the other the data. The detector loses particles, about as many as separate the two tunes.
+# **$t H q'$** (07, 13): a single top with a Higgs and a light quark $q'$. The coupling of top and Higgs may have a
+# phase $\alpha$, 0 in the Standard Model. At $\alpha = \pi$ the rate is twelve times as large (not visible, each
+# curve has the norm one), and the Higgs is harder.
 
 # %%
 top_jets = lt.datasets.load_top_jets(n=p.n_family, seed=p.seed)
@@ -952,23 +958,23 @@ def by_label(values, label, one, zero):
     return {one: values[label == 1], zero: values[label == 0]}
 
 
-mass = by_label(top_jets["jet"][:, 3], top_jets["label"], "top", "QCD")
-number = (parton_jets["relative"][..., 0] > 0).sum(1).double()
-number = by_label(number, parton_jets["label"], "quark", "gluon")
+mass_of_jets = by_label(top_jets["jet"][:, 3], top_jets["label"], "top", "QCD")
+filled = (parton_jets["relative"][..., 0] > 0).sum(1).double()  # the other slots are padding
+constituents_of = by_label(filled, parton_jets["label"], "quark", "gluon")
 response = clusters["measured"] / clusters["energy"]
 response = by_label(response, clusters["electromagnetic_fraction"] > 0.5, "mostly photons", "mostly hadrons")
-ratio = by_label(shower["log_likelihood_ratio"], shower["label"], "quark", "gluon")
+log_ratio = by_label(shower["log_likelihood_ratio"], shower["label"], "quark", "gluon")
 fig, axes = draw_panels(
     {
-        "top jets": (mass, np.linspace(0, 250, 51), "jet mass [GeV]", {}),
-        "quark and gluon jets": (number, np.linspace(0, 78, 40), "constituents [1]", {}),
-        "jet images: mean of the tops": (None, None, None, None),
-        "calorimeter clusters": (response, np.linspace(0, 2, 51), "measured / true energy [1]", {}),
-        "toy shower": (ratio, np.linspace(-8, 8, 41), r"$\log\ p(x | q) / p(x | g)$ [1]", {}),
-        "toys": (None, None, None, None),
+        "top jets": (mass_of_jets, np.linspace(0, 250, 51), "jet mass [GeV]"),
+        "quark and gluon jets": (constituents_of, np.linspace(0, 78, 40), "constituents [1]"),
+        "jet images: mean of the tops": None,
+        "calorimeter clusters": (response, np.linspace(0, 2, 51), "measured / true energy [1]"),
+        "toy shower": (log_ratio, np.linspace(-8, 8, 41), r"$\log\ p(x | q) / p(x | g)$ [1]"),
+        "toys": None,
     },
 )
-mean = images["fine"][images["label"] == 1].mean(0).clamp(min=0.01)
+mean = images["fine"][images["label"] == 1].mean(0).clamp(min=0.01)  # a logarithm needs > 0
 drawn = axes[2].imshow(mean.T, origin="lower", extent=(-0.8, 0.8, -0.8, 0.8), norm="log", cmap="cividis")
 fig.colorbar(drawn, ax=axes[2], label="mean $p_T$ [GeV]")
 axes[3].set_ylim(0, 8)
@@ -982,18 +988,21 @@ lt.show(fig, "Six panels: masses of top jets, constituents of quark and gluon je
 
 # %% [markdown]
 # *What you see.* **Top jets** (04, 10): a top that decays into one wide jet has its mass; some jets of quarks and
-# gluons have it, too, by chance. **Quark and gluon jets** (04, 11, 14): gluons radiate more. **Jet images** (05): the
-# mean of all top jets, pixel by pixel, each turned to nothing but its axis. **Calorimeter clusters** (03): hadrons
-# lose energy where no detector sees it, and pile-up adds to all. **Toy shower** (04): a shower so simple that the
-# likelihood ratio of quark and gluon is known for each jet, and no classifier can do better. It comes in steps,
-# because it is little more than the number of emissions. **Toys** (05, 06, 08): densities known in closed form.
+# gluons have it, too, by chance. **Quark and gluon jets** (04, 11, 14): gluons radiate more (at most 80 particles are
+# stored). **Jet images** (05): the mean of all top jets, pixel by pixel, each shifted so that the jet axis is in the
+# centre, but not rotated; so the mean is round. **Calorimeter clusters** (03), groups of neighbouring cells with
+# energy: hadrons lose some of theirs to breaking up nuclei, which is not measured; *pile-up*, other collisions of the
+# same bunch crossing, adds some to all. **Toy shower** (04): a shower so simple that the likelihood ratio of quark
+# and gluon is known for each jet, and no classifier can do better. It gathers in narrow peaks, because the number of
+# emissions decides most of it. **Toys** (05, 06, 08): densities known in closed form; the moons were moved by 9 to
+# the right.
 #
 # ### Exercise 6: find the mistake in this sample
 #
 # Samples pass through many hands. Before you train on one for a night, look for what can be wrong with it. Four
-# colleagues give you a file of $Z \to \mu\mu$ each. One file is right. In one, part of the events are in MeV. In one,
-# part of the events stand twice. In one, somebody has made a cut and not told you. One further file is known to be
-# good. First look.
+# colleagues give you one file of $Z \to \mu\mu$ each, A to D. One file is fine. In one, a part of the events has
+# energies *and momenta* in MeV. In one, some events appear twice, not side by side. In one, somebody made a cut and
+# did not tell you. A fifth file, `good`, is known to be fine. First look.
 
 # %%
 all_z = lt.datasets.load_first_events("z_mumu").to(torch.float64)
@@ -1003,13 +1012,17 @@ fig, ax = lt.plots.figure(ratio=True, size=(6.4, 4.9))
 soft = {"good": kinematics.pt(good).amin(1), **{name: kinematics.pt(file).amin(1) for name, file in files.items()}}
 look = {"density": True, "ratio_range": (0, 2), "xlabel": "$p_T$ of the softer muon [GeV]"}
 lt.plots.histogram(soft, np.linspace(0, 60, 25), ax=ax, **look)
-lt.show(fig, "Transverse momentum of the softer muon in a good file and in four others; one of them begins at 18 GeV")
+lt.show(fig, "Transverse momentum of the softer muon in a good file and in four others")
 
 # %% [markdown]
-# *What you see.* One of the four stands out. The other two mistakes hide from this figure. Why?
+# *What you see.* One of the four stands out: it has no soft muons, and lies higher elsewhere, because its density is
+# normalised to the events that are left. The other two mistakes hide from this figure. Why?
 #
-# Write a function that finds all three. It must not cry wolf at a good file: two samples of the same distribution are
-# never the same.
+# Write a function that finds all three. The check brings files that you have not seen; a cut may be on another
+# quantity there. Most of its files are good, and two good samples are never the same: fewer than one in a thousand
+# may be called bad. You have the tools: maxima, whole rows, and the $\chi^2$ per bin of section 5. Or use the test of
+# Kolmogorov and Smirnov: it takes the largest distance $D$ between two cumulative distributions, and its *p-value* is
+# the probability of at least this $D$ if both samples have the same distribution.
 
 
 # %% tags=["solution"]
@@ -1035,9 +1048,8 @@ find_the_mistake = lt.checks.spoiled_samples.find_the_mistake(find_the_mistake)
 # <details><summary>Hint</summary>
 #
 # Units: what is the largest energy that an event can have? Duplicates: `torch.unique(sample.flatten(1), dim=0)` keeps
-# one of each row. Cuts: `scipy.stats.ks_2samp(a, b).pvalue` is the chance that two samples of one distribution differ
-# as much as `a` and `b`. You will compare more than once, so ask for a very small one.
-# </details>
+# one of each row. Cuts: hold $p_T$, $\eta$ and $\phi$ of each muon against the good file, `scipy.stats.ks_2samp(a,
+# b).pvalue`, and call it a cut only below something like $10^{-6}$: you compare more than once.
 #
 # Stuck? See the [solution](solutions/00_first_events.ipynb).
 
@@ -1047,10 +1059,11 @@ for name, file in files.items():
     print(f"file {name}: {find_the_mistake(file, good)}")
 
 # %% [markdown]
-# Only the cut was visible. MeV lie beyond the last bin, and a histogram that is normalised to its own content does
-# not miss them; training would, since one event a thousand times too large decides a mean square. Duplicates change
-# no distribution at all. But a copy that ends up in the test set has been seen in training, and the network looks
-# better than it is.
+# Only the cut was easy to see. Events in MeV lie beyond the last bin. They still count in the norm, so their file is
+# 3% low everywhere, less than the error of one bin. A training would suffer from them: an event a thousand times too
+# large dominates a mean square. Duplicates change no distribution beyond its statistical error, but they are no new
+# information: your errors come out too small. And a copy that ends up in the test set has been seen in training, so
+# the network looks better than it is.
 #
 # ## 10. What you have seen
 #
@@ -1062,7 +1075,7 @@ for name, file in files.items():
 # - A statistical error says nothing about a wrong model. A ratio panel, $\chi^2$ and pulls do.
 # - A Monte Carlo error falls like $1/\sqrt n$ whatever you do; good points make it small to begin with.
 # - Weighted events carry $\sqrt{\sum w^2}$, and can stand for another theory at no cost.
-# - Jets are made of tens of particles, and their numbers fall steeply with $p_T$.
+# - A jet has tens of particles; the number of jets falls steeply with $p_T$.
 # - Before you trust a sample: units, duplicates, cuts.
 #
 # **Where research goes on.** Every plot here was one-dimensional and made by hand. How many such plots fit into an

@@ -10,16 +10,19 @@ from ..physics.constants import MUON_MASS, Z_MASS, Z_WIDTH
 from .exercises import NotYet, exercise
 
 WORDS = ("unit", "duplicate", "cut", "none")
-IN_MEV, TWICE, HARD = 0.03, 0.05, 18.0  # share of events in MeV, share that stands twice, cut on the softer pT [GeV]
+IN_MEV, TWICE = 0.03, 0.05  # shares of the events
+HARD, CENTRAL = 20.0, 2.4  # the two cuts: least pT [GeV] and largest |eta| of both muons
 BEAMS = 13_000.0  # GeV, both together
+SEED = 19  # of the check's files: no good one differs from another by a chance below 0.002, so 1e-3 passes
 CHANCE = 1e-6  # below which a difference is no accident
 
 
-def spoil(momenta, mistake, generator):
-    """Return most events of a sample, 80 to 100%, with one mistake: some in MeV, some twice, or a cut on pT.
+def spoil(momenta, mistake, generator, cut="pt"):
+    """Return most events of a sample, 80 to 100%, with one mistake: some in MeV, some twice, or a cut.
 
     Arguments:
         momenta: of the mu- and the mu+ [GeV]; mistake: "unit", "duplicate", "cut" or "none".
+        cut: on the softer muon's pT, "pt", or on |eta| of both muons, "eta".
     Shapes:
         momenta (n, 2, 4) -> (m, 2, 4) in random order; m says nothing about the mistake, but for the cut
     Raises:
@@ -40,7 +43,8 @@ def spoil(momenta, mistake, generator):
         twice = int(TWICE * n)
         momenta[:twice] = momenta[twice : 2 * twice]
     elif mistake == "cut":
-        momenta = momenta[kinematics.pt(momenta).amin(1) > HARD]
+        passes = kinematics.pt(momenta) > HARD if cut == "pt" else kinematics.eta(momenta).abs() < CENTRAL
+        momenta = momenta[passes.all(1)]
     return momenta[torch.rand(len(momenta), generator=generator).argsort()]
 
 
@@ -67,6 +71,8 @@ def hand_out(momenta, seed=1):
 def z_to_muons(n, generator):
     """Return the muons of n toy events: a Breit-Wigner, some pT, a flat rapidity, and an isotropic decay.
 
+    With the digits of a file, float32: single energies then agree by chance, whole events do not.
+
     Shapes:
         (n, 2, 4) [GeV], float64
     Example:
@@ -82,8 +88,10 @@ def z_to_muons(n, generator):
     sine = (1 - cosine**2).sqrt()
     three = momentum[:, None] * torch.stack([sine * phi.cos(), sine * phi.sin(), cosine], 1)
     rest = torch.stack([torch.cat([(mass / 2)[:, None], sign * three], 1) for sign in (1, -1)], 1)
-    z = kinematics.from_pt_eta_phi_mass(-12 * torch.log1p(-u[3]), 4 * u[4] - 2, 2 * math.pi * u[5], mass)
-    return kinematics.boost(rest, kinematics.velocity(z)[:, None])
+    pt, y, azimuth = -12 * torch.log1p(-u[3]), 8 * u[4] - 4, 2 * math.pi * u[5]
+    transverse_mass = (mass**2 + pt**2).sqrt()
+    z = torch.stack([transverse_mass * y.cosh(), pt * azimuth.cos(), pt * azimuth.sin(), transverse_mass * y.sinh()], 1)
+    return kinematics.boost(rest, kinematics.velocity(z)[:, None]).float().double()
 
 
 def find_the_mistake_reference(sample, good):
@@ -101,25 +109,27 @@ def find_the_mistake_reference(sample, good):
 
 
 HINTS = {
-    "unit": f"In {100 * IN_MEV:.0f}% of its events energies are in MeV. Means shift, medians hardly move, and a "
-    "histogram ends before such numbers begin. Look at the largest: two protons bring 13,000 GeV.",
+    "unit": f"In {100 * IN_MEV:.0f}% of its events energies and momenta are in MeV. Means shift, medians hardly "
+    "move, and a histogram ends before such numbers begin. Look at the largest: two protons bring 13,000 GeV.",
     "duplicate": f"{100 * TWICE:.0f}% of its events stand in it twice, not side by side. No histogram shows it. "
     "Compare whole rows: torch.unique(sample.flatten(1), dim=0).",
-    "cut": "Events with a soft muon are missing. Hold each of pT, eta and phi of both muons against the good sample, "
-    "in a ratio panel or with scipy.stats.ks_2samp.",
+    "cut": "Events with a soft muon, or with a forward one, are missing. Hold each of pT, eta and phi of both muons "
+    "against the good file, in a ratio panel, with chi^2 per bin or with scipy.stats.ks_2samp.",
     "none": "Nothing is wrong with it. Two good samples differ by chance, and whoever makes six comparisons meets a "
-    "p-value below 5% in one case out of four. Ask for something like 1e-6.",
+    "p-value below 5% in about one case out of four. Ask for something like 1e-6. And single energies agree by chance "
+    "at the digits of a file: compare whole events.",
 }
 
 
 @exercise(reference=find_the_mistake_reference)
 def find_the_mistake(answer):
     """Files of toy events, ten good ones and three with each mistake, that the student has not seen."""
-    generator = torch.Generator().manual_seed(17)
+    generator = torch.Generator().manual_seed(SEED)
     good = z_to_muons(4000, generator)
-    for mistake in ("unit", "duplicate", "cut") * 3 + ("none",) * 10:
-        found = answer(spoil(z_to_muons(4000, generator), mistake, generator), good)
-        if found not in WORDS:
+    cases = [(mistake, cut) for mistake in WORDS[:3] for cut in ("pt", "eta", "pt")] + [("none", "")] * 10
+    for mistake, cut in cases:
+        found = answer(spoil(z_to_muons(4000, generator), mistake, generator, cut), good)
+        if not isinstance(found, str) or found not in WORDS:
             raise NotYet(f"return one of {', '.join(map(repr, WORDS))}, not {found!r}.")
         if found != mistake:
             raise NotYet(f"a file with the mistake {mistake!r} was called {found!r}. {HINTS[mistake]}")
