@@ -150,7 +150,7 @@ def pull_width(pulls):
     # Variance of half the difference of two quantiles with covariance p(1-p), p^2 over n times the density squared.
     robust_error = robust / density * math.sqrt((p * (1 - p) - p * p) / (2 * n))
     std = pulls.std(ddof=1)
-    kurtosis = ((pulls - pulls.mean()) ** 4).mean() / max(pulls.var(), 1e-300) ** 2
+    kurtosis = ((pulls - pulls.mean()) ** 4).mean() / max(pulls.var() ** 2, 1e-300)
     std_error = std * math.sqrt(max(kurtosis - 1, 0) / (4 * n))
     return {"robust": Estimate(float(robust), float(robust_error)), "std": Estimate(float(std), float(std_error))}
 

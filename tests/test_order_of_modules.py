@@ -11,9 +11,9 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "lhcml_tutor"
 FLOORS = [
     ["scale", "kinematics"],
-    ["extras", "layers", "bijections"],
+    ["extras", "layers", "bijections", "likelihoods"],
     ["physics", "datasets"],
-    ["training", "metrics", "ensembles"],
+    ["training", "metrics", "calibration", "ensembles"],
     ["flows", "flow_matching", "diffusion", "gan", "transformers", "taggers", "lorentz"],
     ["unfolding", "matrix_element_method", "integration", "explain"],
     ["plots", "explorers"],
