@@ -19,7 +19,7 @@ class MLP(nn.Module):
         outputs: number of outputs k.
         hidden: width of each hidden layer; () makes it one linear map.
         activation: class of the non-linear function a, such as nn.SiLU or nn.ReLU.
-        linear: class of the linear maps; BayesianLinear makes it a Bayesian network.
+        linear: class of the linear maps; BayesianLinear, or a functools.partial of it, makes it a Bayesian network.
     Shapes:
         x (..., features) -> (..., outputs)
     Raises:
