@@ -921,9 +921,9 @@ fig, axes = draw_panels(
     {
         "Z + jets": (by_number, np.linspace(20, 150, 14), "$p_T$ of the hardest jet [GeV]"),
         "jet counts": (counts, np.arange(-0.5, 9), "number of jets [1]"),
-        "Z W": (levels, np.linspace(40, 140, 41), "mass of the pair [GeV]"),
-        "W' of 600 GeV": (masses, np.linspace(200, 1000, 41), r"mass of $\ell\ell q\bar q$ [GeV]"),
-        "Z + jets in two tunes": (inside, np.linspace(0, 80, 41), "constituents of the jet [1]"),
+        "Z W": (levels, np.linspace(40, 140, 26), "mass of the pair [GeV]"),
+        "W' of 600 GeV": (masses, np.linspace(200, 1000, 26), r"mass of $\ell\ell q\bar q$ [GeV]"),
+        "Z + jets in two tunes": (inside, np.linspace(0, 80, 28), "constituents of the jet [1]"),
         "$t H q'$": (spectra, np.linspace(0, 400, 11), "$p_T$ of the Higgs [GeV]"),
     },
 )
@@ -966,10 +966,10 @@ response = by_label(response, clusters["electromagnetic_fraction"] > 0.5, "mostl
 log_ratio = by_label(shower["log_likelihood_ratio"], shower["label"], "quark", "gluon")
 fig, axes = draw_panels(
     {
-        "top jets": (mass_of_jets, np.linspace(0, 250, 51), "jet mass [GeV]"),
-        "quark and gluon jets": (constituents_of, np.linspace(0, 78, 40), "constituents [1]"),
+        "top jets": (mass_of_jets, np.linspace(0, 250, 26), "jet mass [GeV]"),
+        "quark and gluon jets": (constituents_of, np.linspace(0, 78, 27), "constituents [1]"),
         "jet images: mean of the tops": None,
-        "calorimeter clusters": (response, np.linspace(0, 2, 51), "measured / true energy [1]"),
+        "calorimeter clusters": (response, np.linspace(0, 2, 26), "measured / true energy [1]"),
         "toy shower": (log_ratio, np.linspace(-8, 8, 41), r"$\log\ p(x | q) / p(x | g)$ [1]"),
         "toys": None,
     },
@@ -980,8 +980,8 @@ fig.colorbar(drawn, ax=axes[2], label="mean $p_T$ [GeV]")
 axes[3].set_ylim(0, 8)
 axes[2].set(xlabel=r"$\Delta\eta$ [1]", ylabel=r"$\Delta\phi$ [rad]")
 for name, shift in (("ring", 0.0), ("two_moons", 9.0)):
-    x = lt.datasets.load_toy(name, n=3_000, seed=p.seed)["x"]
-    axes[5].scatter(x[:, 0] + shift, x[:, 1], s=3, label=name.replace("_", " "))
+    x = lt.datasets.load_toy(name, n=600, seed=p.seed)["x"]
+    axes[5].scatter(x[:, 0] + shift, x[:, 1], s=4, label=name.replace("_", " "))
 axes[5].set(xlabel="$x_1$ [1]", ylabel="$x_2$ [1]", xlim=(-8, 13), ylim=(-8, 13))
 axes[5].legend(loc="upper right", markerscale=4)
 lt.show(fig, "Six panels: masses of top jets, constituents of quark and gluon jets, a mean image, clusters, toys")
@@ -1011,7 +1011,7 @@ files, good = lt.checks.spoiled_samples.hand_out(both, seed=p.seed)
 fig, ax = lt.plots.figure(ratio=True, size=(6.4, 4.9))
 soft = {"good": kinematics.pt(good).amin(1), **{name: kinematics.pt(file).amin(1) for name, file in files.items()}}
 look = {"density": True, "ratio_range": (0, 2), "xlabel": "$p_T$ of the softer muon [GeV]"}
-lt.plots.histogram(soft, np.linspace(0, 60, 25), ax=ax, **look)
+lt.plots.histogram(soft, np.linspace(0, 60, 16), ax=ax, **look)
 lt.show(fig, "Transverse momentum of the softer muon in a good file and in four others")
 
 # %% [markdown]

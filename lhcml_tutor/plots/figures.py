@@ -24,7 +24,7 @@ LINES = tuple(entry["linestyle"] for entry in STYLE["axes.prop_cycle"])
 PIXELS_PER_INCH = 100  # on the page; the picture itself has SHARPNESS times as many
 SHARPNESS = 1.3
 WIDEST = 1000  # pixels, wider figures are scaled down
-MOST_PIXELS = 900_000  # of a picture: one with many rows is less sharp
+MOST_PIXELS = 550_000  # of a picture: one with many rows is less sharp
 
 # A label that names one of these has a dimension and needs a unit in brackets.
 DIMENSIONFUL = re.compile(
@@ -77,7 +77,7 @@ def figure(ratio=False, columns=1, rows=1, size=None, sharey=False):
 
 
 def png(fig):
-    """Return the figure as the bytes of a PNG with a palette of 40 colours (256 with a colour map): small and sharp.
+    """Return the figure as the bytes of a PNG with a palette of some 30 colours: small and sharp.
 
     Example:
         >>> png(figure()[0])[1:4]
@@ -95,7 +95,7 @@ def png(fig):
     finally:
         fig.canvas, fig.dpi = before
     mapped = fig.findobj(lambda artist: getattr(artist, "get_array", lambda: None)() is not None)
-    picture = picture.quantize(256) if mapped else _few_colours(picture)
+    picture = picture.quantize(32, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE) if mapped else _few_colours(picture)
     picture.save(small, format="png", optimize=True)
     return small.getvalue()
 
@@ -104,7 +104,7 @@ def _few_colours(picture):
     """Return the picture with its commonest colours and those of the style, which thin lines and few points need."""
     from PIL import Image
 
-    common = picture.quantize(32, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).getpalette()[:96]
+    common = picture.quantize(20, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).getpalette()[:60]
     named = [255 * part for colour in ("w", "k", *COLOURS) for part in to_rgb(colour)]
     palette = np.array([*named, *common]).round().reshape(-1, 3)
     packed, which = np.unique(np.asarray(picture).astype(int) @ [1 << 16, 1 << 8, 1], return_inverse=True)
