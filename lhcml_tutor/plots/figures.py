@@ -95,16 +95,22 @@ def png(fig):
     finally:
         fig.canvas, fig.dpi = before
     mapped = fig.findobj(lambda artist: getattr(artist, "get_array", lambda: None)() is not None)
-    picture = picture.quantize(32, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE) if mapped else _few_colours(picture)
+    picture = _commonest(picture, 32) if mapped else _few_colours(picture)
     picture.save(small, format="png", optimize=True)
     return small.getvalue()
+
+
+def _commonest(picture, colours):
+    from PIL import Image
+
+    return picture.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
 
 
 def _few_colours(picture):
     """Return the picture with its commonest colours and those of the style, which thin lines and few points need."""
     from PIL import Image
 
-    common = picture.quantize(20, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).getpalette()[:60]
+    common = _commonest(picture, 20).getpalette()[:60]
     named = [255 * part for colour in ("w", "k", *COLOURS) for part in to_rgb(colour)]
     palette = np.array([*named, *common]).round().reshape(-1, 3)
     packed, which = np.unique(np.asarray(picture).astype(int) @ [1 << 16, 1 << 8, 1], return_inverse=True)
