@@ -895,6 +895,7 @@ def all_of(events):
     return kinematics.mass(sum(events[f"parton_{name}"].double() for name in names))
 
 
+# %%
 z_jets = lt.datasets.load_z_jets(n=p.n_family, seed=p.seed)
 counts = {name: lt.datasets.load_jet_multiplicity(name, n=100_000, seed=p.seed)["n_jets"] for name in ("hard", "soft")}
 zw = lt.datasets.load_zw_unfolding(n=6_000, seed=p.seed)
@@ -903,6 +904,7 @@ tunes = {name: lt.datasets.load_z_jets_unfolding(name, n=p.n_family, seed=p.seed
 phases = {r"$\alpha = 0$": 0.0, r"$\alpha = \pi$": math.pi}
 higgs = {name: lt.datasets.load_thj(n=400, cp_angle=angle, seed=p.seed)["higgs"] for name, angle in phases.items()}
 
+# %%
 pt_hardest = kinematics.pt(z_jets["jets"][:, 0])
 by_number = {f"{k} jet{'s' if k > 1 else ''}": pt_hardest[z_jets["n_jets"] == k] for k in (1, 2, 3)}
 levels = {
