@@ -53,9 +53,12 @@ def entry(name: str, events: Events, hashes: dict, size: int, seed: int) -> dict
     Arguments:
         hashes: file -> sha256. size: of all files [bytes].
     Example:
+        >>> import os, tempfile
+        >>> os.environ["LHCML_CACHE"] = tempfile.mkdtemp()
         >>> toy = registry.function("lhcml_tutor.datasets.spectrum:make_spectrum")(100, seed=1)
         >>> entry("toy", toy, {"toy.npz": "12"}, 700, seed=1)["command"]
         'lhcml data make toy --events 1000 --seed 1'
+        >>> del os.environ["LHCML_CACHE"]
     """
     sample = registry.sample(name)
     made = {"per_shard": sample.per_shard, "shards": accepted(name, sample.events, seed)} if sample.per_shard else {}
