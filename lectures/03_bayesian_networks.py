@@ -1377,5 +1377,5 @@ lt.verdict("statistical part of evidential regression at 10,000 over 100 targets
 # - ATLAS Collaboration, *Precision calibration of calorimeter signals in the ATLAS experiment using an
 #   uncertainty-aware neural network*, arXiv:2412.04370.
 #
-# **Next:** [tutorial 03a](../tutorials/03a_bayesian_networks.ipynb) trains all of them on amplitudes,
+# **Next:** [tutorial 03a](../tutorials/03a_network_posteriors.ipynb) trains all of them on amplitudes,
 # [tutorial 03b](../tutorials/03b_calorimeter_calibration.ipynb) calibrates a calorimeter.
