@@ -1,26 +1,17 @@
 """Tutorial 01a: what it builds by hand equals what the package offers from then on."""
 
-import ast
-import math
-
 import torch
-from torch import nn
+from by_hand import defined_in
 
 import lhcml_tutor as lt
 from lhcml_tutor.datasets.amplitudes import make_amplitudes
-from lhcml_tutor.notebooks import sources
 
 DEFINED = ("mandelstam", "pair_products", "mlp", "training_step", "train", "sort_particles", "relative_deviation")
 
 
 def by_hand():
-    """Run the functions that 01a defines by hand, and nothing else of it."""
-    names = {"torch": torch, "nn": nn, "math": math, "lt": lt, "Q": 400.0}
-    for cell in sources.code_cells(sources.get("01a").text):
-        for node in ast.parse(cell).body:
-            if isinstance(node, ast.FunctionDef) and node.name in DEFINED:
-                exec(compile(ast.Module([node], []), "01a", "exec"), names)
-    return names
+    """Return the functions that 01a defines by hand."""
+    return defined_in("01a", DEFINED, Q=400.0)
 
 
 def sample(n=1000, seed=5):
