@@ -115,7 +115,7 @@ def pulls(values, ax, *, bins=None, xlabel=r"pull $(x_{\rm pred}-x_{\rm true})/\
     gauss = np.exp(-(t**2) / 2) / math.sqrt(2 * math.pi)
     ax.plot(t, gauss, color="black", linestyle="--", label="unit Gaussian")
     ax.set_xlim(edges[0], edges[-1])
-    ax.set_ylim(0, 1.25 * max(gauss.max(), (height + error).max()))
+    ax.set_ylim(0, 1.5 * max(gauss.max(), (height + error).max()))
     ax.set_xlabel(xlabel)
     ax.set_ylabel("density")
     ax.legend(loc="upper right")
