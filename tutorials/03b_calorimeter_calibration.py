@@ -81,17 +81,21 @@ fig, panels = lt.plots.figure(columns=2, rows=2, size=(10, 7.4))
 response = (test["measured"] / test["energy"]).cpu()
 energetic = (test["energy"] > 30).cpu()
 soft = (test["energy"] < 10).cpu()
-for ax, name, label, edges, who, note in (
-    (panels[0], "energy", "true energy $E$ [GeV]", np.geomspace(1, 1000, 16), ~energetic | energetic, "all"),
-    (panels[1], "rapidity", "rapidity $y$", np.linspace(-2.5, 2.5, 26), energetic, "$E$ > 30 GeV"),
+for ax, name, label, edges, who, note, limits in (
+    (panels[0], "energy", "true energy $E$ [GeV]", np.geomspace(1, 1000, 16), ~energetic | energetic, "all", (0, 2.5)),
+    (panels[1], "rapidity", "rapidity $y$", np.linspace(-2.5, 2.5, 26), energetic, "$E$ > 30 GeV", (0.5, 1.15)),
     (panels[2], "electromagnetic_fraction", "electromagnetic fraction $f$", np.linspace(0, 1, 13), energetic,
-     "$E$ > 30 GeV"),
-    (panels[3], "pile_up_density", r"pile-up density $\rho$ [GeV]", np.linspace(0, 30, 13), soft, "$E$ < 10 GeV"),
+     "$E$ > 30 GeV", (0.5, 1.15)),
+    (panels[3], "pile_up_density", r"pile-up density $\rho$ [GeV]", np.linspace(0, 30, 13), soft, "$E$ < 10 GeV",
+     (0, 2.5)),
 ):  # fmt: skip
     lt.plots.residuals(test[name].cpu()[who], response[who], edges, ax, xlabel=label, ylabel="response $m / E$ [1]")
     ax.axhline(1, color="black", linewidth=1, linestyle="-")
     ax.set_title(note, fontsize=12)
-panels[0].set(xscale="log", ylim=(0, 2.5))
+    ax.set_ylim(*limits)
+    ax.get_legend().remove()
+panels[0].set_xscale("log")
+panels[0].legend(loc="upper right", fontsize=12)
 lt.show(
     fig, "Response against energy, rapidity with dips at 1.5, electromagnetic fraction and pile-up, with its spread"
 )
@@ -177,8 +181,8 @@ def at(table, position):
 def exact(clusters, grid=grid):
     """Return what the exact posterior says, with a prior that is even in log E over the grid."""
     width, found = grid[1] - grid[0], []
-    for rows in torch.arange(len(clusters["energy"]), device=device).split(1000):
-        log_p = log_posterior(*(column[rows] for column in seen(clusters)), grid)  # (1000, points)
+    for rows in torch.arange(len(clusters["energy"]), device=device).split(250):
+        log_p = log_posterior(*(column[rows] for column in seen(clusters)), grid)  # (250, points)
         density = log_p.exp() * width
         below = density.cumsum(1) - density / 2
         position = (clusters["energy"][rows].log() - grid[0]) / width
@@ -191,6 +195,7 @@ def exact(clusters, grid=grid):
     return Judged(*torch.cat(found, dim=1).cpu())
 
 
+# %%
 started = time.perf_counter()
 judged = {"exact": exact(test)}
 seconds = {"exact": (0.0, time.perf_counter() - started)}
@@ -277,7 +282,7 @@ def numpy(clusters):
 
 
 class Table:
-    """Median and 68% half-width of log(E / m) in bins of m, |y|, f, rho; where clusters are few, from a coarser table."""
+    """Median and 68% half-width of log(E / m) in bins of m, |y|, f, rho; if clusters are few, of a coarser table."""
 
     def __init__(self, clusters, bins, coarser=None):
         x, y = numpy(clusters), (clusters["energy"] / clusters["measured"]).log().cpu().numpy()
@@ -347,12 +352,17 @@ def quantile(mixture, level):
     return (low + high) / 2
 
 
+# %%
 def judge(mixture, clusters):
     """Return the five numbers of each cluster."""
     value = clusters["energy"].log()
-    quantiles = (quantile(mixture, level) for level in LEVELS)
-    u = probability_below(mixture, value)
-    return Judged(*(part.cpu() for part in (log_likelihood(mixture, value), u, *quantiles)))
+    found = []
+    for rows in torch.arange(len(value), device=device).split(2000):
+        part = Mixture(*(column[rows] for column in mixture))
+        quantiles = (quantile(part, level) for level in LEVELS)
+        below = probability_below(part, value[rows])
+        found.append(torch.stack([log_likelihood(part, value[rows]), below, *quantiles]))
+    return Judged(*torch.cat(found, dim=1).cpu())
 
 
 def from_table(table, clusters):
@@ -536,17 +546,32 @@ print(f"systematic part of log E:  median {100 * systematic.median():.2f}%")
 exact_width = (judged["exact"].high - judged["exact"].low) / 2
 print(f"exact 68% half-width:      median {100 * exact_width.median():.2f}%")
 
+# %% [markdown]
+# The systematic part has the size of the resolution. Is the statistical part right? Nobody can say so in an experiment.
+# Here the exact median is known, and how far the network's is from it, in units of $\sigma_{stat}$, should have a width
+# near one.
+
+# %%
+doubts = (judged["Bayesian"].median - judged["exact"].median) / statistical
+own_width = lt.metrics.pull_width(doubts)["robust"].value
+print(f"(median of the network - exact median) / statistical part: width {own_width:.2f}")
+for name in ("one Gaussian", "mixture", "Bayesian"):
+    distance = (judged[name].median - judged["exact"].median).abs()
+    print(f"{name:13s} distance to the exact median: median {100 * distance.median():.2f}%")
+
 # %%
 untrained = lt.layers.MLP(4, 3 * p.components, hidden=(p.width,) * 3, linear=BayesianLinear).to(device)
 _, claim, doubt = predict_bayesian(untrained, test)
 
 # %%
 # NBVAL_CHECK_OUTPUT
-lt.verdict("median statistical part of log E", statistical.median(), ci=(0.002, 0.05), laptop=(0.002, 0.02), gpu=None,
+lt.verdict("median statistical part of log E", statistical.median(), ci=(0.008, 0.04), laptop=(0.003, 0.01), gpu=None,
            control={"untrained network": claim.median()})  # fmt: skip
 lt.verdict("median systematic part over exact 68% half-width", systematic.median() / exact_width.median(),
-           ci=(0.8, 1.5), laptop=(0.9, 1.2), gpu=None,
+           ci=(0.9, 1.4), laptop=(0.95, 1.12), gpu=None,
            control={"untrained network": doubt.median() / exact_width.median()})  # fmt: skip
+lt.verdict("distance to the exact median over statistical part, width", own_width, ci=(0.2, 2), laptop=(0.2, 2),
+           gpu=None, control={"ten times too small": 10 * own_width})  # fmt: skip
 
 # %% [markdown]
 # ### How much is missing?
@@ -569,11 +594,13 @@ for name, found in judged.items():
 # %%
 # NBVAL_CHECK_OUTPUT
 blind = judge(predict_bayesian(untrained, test)[0], test)
-lt.verdict("gap of the Bayesian network to the exact posterior in nats", gap["Bayesian"], ci=(0, 0.2),
-           laptop=(0, 0.05), gpu=None,
-           control={"table": gap["table"], "untrained": (judged["exact"].log_p - blind.log_p).mean()})  # fmt: skip
-lt.verdict("nats gained by three Gaussians over one", gap["one Gaussian"] - gap["mixture"], ci=(-0.05, 0.05),
-           laptop=(0.003, 0.03), gpu=None, control={"a tenth of a nat lost": -0.1})  # fmt: skip
+lt.verdict("gap of the Bayesian network to the exact posterior in nats", gap["Bayesian"], ci=(0.02, 0.15),
+           laptop=(0.005, 0.03), gpu=None,
+           control={"table": gap["table"],
+                    "untrained network": (judged["exact"].log_p - blind.log_p).mean()})  # fmt: skip
+lt.verdict("nats gained by three Gaussians over one", gap["one Gaussian"] - gap["mixture"], ci=(-0.03, 0.05),
+           laptop=(0.006, 0.022), gpu=None,
+           control={"the table instead": gap["one Gaussian"] - gap["table"]})  # fmt: skip
 
 # %%
 clusters = dict(zip(("measured", "rapidity", "electromagnetic_fraction", "pile_up_density"), rows))
@@ -587,8 +614,10 @@ draw_examples(panels, lines)
 lt.show(fig, "The three clusters again: exact posterior, the Bayesian network's mixture, and one Gaussian")
 
 # %% [markdown]
-# *What you see.* In the gap there is nothing to choose. At the walls a Gaussian leaks to energies that do not exist;
-# the mixture bends its edge, and does not reach a vertical one.
+# *What you see.* Left: three Gaussians lean against the lower wall, one cannot. Middle: the exact posterior is nearly
+# symmetric in $E$. A single Gaussian in $\log E$ is not, and leans to the right; the mixture mends it. Right: the upper
+# wall is sharper than anything that the network has learned, and both leak to energies that do not exist. This is what
+# the last column of the table above is made of.
 
 # %% [markdown]
 # ## 6. Closure
@@ -633,6 +662,12 @@ predicted = {name: judged[name].median.exp().numpy() for name in ("exact", "tabl
 looks = dict(zip(predicted, zip(("black", *lt.plots.COLOURS), ("-", "--", "-."), "Dso")))
 
 
+def label_ticks(axis, places):
+    """Label a logarithmic axis at these places alone."""
+    axis.set_ticks(places, [f"{place:g}" for place in places])
+    axis.set_ticks([], minor=True)
+
+
 def medians(ratio, values, edges):
     """Return the median of a ratio in bins of values, and its statistical error, each (bins,)."""
     inside = [ratio[(values >= low) & (values < high)] for low, high in pairwise(edges)]
@@ -673,18 +708,19 @@ for name, (low, high) in edge.items():
 # %%
 # NBVAL_CHECK_OUTPUT
 far = {name: abs(values - 1).max() for name, values in closures.items()}
-lt.verdict("largest |median E_pred / E - 1| in bins of predicted energy", far["Bayesian"], ci=(0, 0.06),
-           laptop=(0, 0.02), gpu=None, control={"no calibration": far["measured"]}, floor=0.003)  # fmt: skip
+lt.verdict("largest |median E_pred / E - 1| in bins of predicted energy", far["Bayesian"], ci=(0, 0.05),
+           laptop=(0, 0.015), gpu=None, control={"no calibration": far["measured"]}, floor=0.003)  # fmt: skip
 lt.verdict("median E_pred / E of the exact posterior at true energies below 1.5 GeV", edge["exact"][0],
            ci=(1.1, 1.25), laptop=(1.12, 1.22), gpu=None, control={"closure": 1.0})  # fmt: skip
 
 # %% [markdown]
-# *What you see.* Left, bins of true energy: all three methods are far above 1 at the lower end, the exact one included.
-# This is no fault of the calibration, and whoever corrects for it makes it worse. Right, bins of predicted energy: what
-# can be asked for.
+# *What you see.* Left, bins of true energy: all three methods are more than 10% above 1 in the first bin and a few
+# percent below it in the next ones, the exact one included. This is no fault of the calibration, and whoever corrects
+# for it makes it worse. Above 20 GeV the resolution is good enough for the two kinds of bins to agree. Right, bins of
+# predicted energy: what can be asked for.
 #
-# A warning that follows: the answer depends on the *spectrum* of the training sample. In data it falls steeply, and the
-# median at a given $x$ moves to lower energies, where the resolution is poor by much.
+# A warning follows: the answer depends on the *spectrum* of the training sample. In data it falls steeply, and at equal
+# $x$ the median moves to lower energies, by the more the poorer the resolution.
 #
 # ## 7. Resolution
 #
@@ -706,6 +742,7 @@ def compared(first, second, mask, repeats=50):
     return lt.metrics.bootstrap(lambda a, b: resolution(a.numpy()) / resolution(b.numpy()), *pair, repeats=repeats)
 
 
+# %%
 rapidity = test["rapidity"].abs().cpu().numpy()
 in_gap = (rapidity > 1.2) & (rapidity < 1.8)
 everywhere = np.ones(len(energy), dtype=bool)
@@ -713,7 +750,7 @@ overall = {pair: compared(*pair, everywhere) for pair in
            (("Bayesian", "table"), ("Bayesian", "exact"), ("table", "exact"))}  # fmt: skip
 for (first, second), (value, error) in overall.items():
     print(f"resolution of {first} over {second}, all clusters: {value:.4f} +- {error:.4f}")
-edges = np.array([1, 3, 10, 30, 100, 300, 900.0])
+edges = np.array([1, 4, 16, 64, 256, 900.0])
 centres = np.sqrt(edges[1:] * edges[:-1])
 regions, worst_table = {}, 0.0
 fig, panels = lt.plots.figure(ratio=True, columns=2)
@@ -730,7 +767,8 @@ for (main, low), where, title in zip(panels, (~in_gap, in_gap), ("elsewhere", "i
     regions |= {(title, a): compared("Bayesian", "table", mask) for a, mask in zip(edges, masks)}
     low.axhline(1, color="black", linewidth=1, linestyle="-")
     main.set(xscale="log", yscale="log", ylabel="resolution [%]", title=title)
-    low.set(xlabel="measured energy $m$ [GeV]", ylabel="over exact", ylim=(0.9, 1.5))
+    label_ticks(main.yaxis, (2, 5, 10, 20, 50))
+    low.set(xlabel="measured energy $m$ [GeV]", ylabel="over exact", ylim=(0.9, 1.4))
 panels[0][0].legend()
 lt.show(fig, "Resolution against measured energy outside and inside the gap, and its ratio to the exact posterior's")
 
@@ -741,17 +779,18 @@ worst = max(value for value, _ in regions.values())
 
 # %%
 # NBVAL_CHECK_OUTPUT
-lt.verdict("resolution, Bayesian network over table", overall["Bayesian", "table"].value, ci=(0.8, 0.995),
-           laptop=(0.8, 0.995), gpu=None, control={"the table itself": 1.0}, floor=0.005)  # fmt: skip
-lt.verdict("resolution, Bayesian network over exact posterior", overall["Bayesian", "exact"].value, ci=(0.98, 1.1),
+lt.verdict("resolution, Bayesian network over table", overall["Bayesian", "table"].value, ci=(0.65, 0.97),
+           laptop=(0.88, 0.97), gpu=None, control={"the table itself": 1.0}, floor=0.005)  # fmt: skip
+lt.verdict("resolution, Bayesian network over exact posterior", overall["Bayesian", "exact"].value, ci=(0.97, 1.07),
            laptop=(0.985, 1.02), gpu=None, control={"table": overall["table", "exact"].value}, floor=0.005)  # fmt: skip
-lt.verdict("resolution, Bayesian network over table, worst of 12 regions", worst, ci=(0.8, 1.1),
-           laptop=(0.8, 1.005), gpu=None, control={"table over exact": worst_table}, floor=0.01)  # fmt: skip
+lt.verdict("resolution, Bayesian network over table, worst of 10 regions", worst, ci=(0.75, 1.15),
+           laptop=(0.9, 1.03), gpu=None, control={"table over exact": worst_table}, floor=0.01)  # fmt: skip
 
 # %% [markdown]
-# *What you see.* At low energies all methods have the resolution of the calorimeter itself: noise is noise, and binning
-# costs little. At high energies the calorimeter is precise to a few percent, and the table adds the spread of the
-# response *within* its bins. The network has no bins.
+# *What you see.* The network is within a few percent of the best that is possible, everywhere. The table is not. At
+# high energies the calorimeter is precise to a few percent, and the table adds the spread of the response *within* its
+# bins, above all in the gap. At the lowest energies it averages over pile-up: a fourth dimension of bins would have
+# left too few clusters in each, which is what the scan of bin numbers found.
 #
 # ## 8. Is the error bar right?
 #
@@ -786,14 +825,16 @@ for ax, (label, (values, edges)) in zip(panels, slices.items()):
     halved = [lt.metrics.coverage(2 * pulls["Bayesian"][mask]).value for mask in inside]
     worst_cover["halved"] = max([worst_cover["halved"], *(abs(value - 0.683) for value in halved)])
     ax.axhline(0.683, color="0.5", linewidth=1, linestyle="-")
-    ax.set(xlabel=label, ylabel="fraction inside the 68% interval [1]", ylim=(0.55, 0.8))
+    ax.set(xlabel=label, ylabel="inside the interval [1]", ylim=(0.55, 0.8))
 panels[0].set_xscale("log")
 panels[0].legend(loc="lower right")
 for name in ("table", "Bayesian"):
-    panels[2].plot(levels, coverage_curve(pulls[name]) - levels, color=looks[name][0], linestyle=looks[name][1])
+    curve = coverage_curve(pulls[name]) - levels
+    panels[2].plot(levels, curve, color=looks[name][0], linestyle=looks[name][1], label=name)
 panels[2].plot(levels, coverage_curve(2 * pulls["Bayesian"]) - levels, color="0.5", linestyle=":", label="halved")
 panels[2].set(xlabel="level [1]", ylabel="coverage minus level [1]", ylim=(-0.12, 0.08))
-panels[2].legend()
+panels[2].axhline(0, color="0.5", linewidth=1, linestyle="-")
+panels[2].legend(loc="lower right", fontsize=11)
 lt.show(fig, "Coverage of the 68% interval in bins of energy and of rapidity, and coverage minus level for all levels")
 
 # %%
@@ -810,25 +851,28 @@ print("a Gaussian has 0.27% beyond 3")
 # NBVAL_CHECK_OUTPUT
 width = lt.metrics.pull_width(pulls["Bayesian"])["robust"].value
 tail = float((pulls["Bayesian"].abs() > 3).double().mean())
-lt.verdict("coverage of the 68% interval", lt.metrics.coverage(pulls["Bayesian"]).value, ci=(0.6, 0.75),
-           laptop=(0.65, 0.71), gpu=None,
+lt.verdict("coverage of the 68% interval", lt.metrics.coverage(pulls["Bayesian"]).value, ci=(0.62, 0.76),
+           laptop=(0.66, 0.71), gpu=None,
            control={"sigma halved": lt.metrics.coverage(2 * pulls["Bayesian"]).value}, floor=0.01)  # fmt: skip
-lt.verdict("largest distance of the coverage from 68% in a bin", worst_cover["Bayesian"], ci=(0, 0.15),
-           laptop=(0, 0.06), gpu=None, control={"sigma halved": worst_cover["halved"]})  # fmt: skip
-lt.verdict("pull width", width, ci=(0.85, 1.15), laptop=(0.95, 1.05), gpu=None,
+lt.verdict("largest distance of the coverage from 68% in a bin", worst_cover["Bayesian"], ci=(0, 0.18),
+           laptop=(0, 0.04), gpu=None, control={"sigma halved": worst_cover["halved"]})  # fmt: skip
+lt.verdict("pull width", width, ci=(0.83, 1.07), laptop=(0.95, 1.03), gpu=None,
            control={"sigma halved": 2 * width}, floor=0.01)  # fmt: skip
-lt.verdict("fraction of pulls beyond 3", tail, ci=(0, 0.01), laptop=(0.0005, 0.006), gpu=None,
+lt.verdict("fraction of pulls beyond 3", tail, ci=(0, 0.006), laptop=(0.0003, 0.004), gpu=None,
            control={"sigma halved": (2 * pulls["Bayesian"].abs() > 3).double().mean()})  # fmt: skip
 
 # %%
 fig, axes = lt.plots.figure(columns=2)
 for ax, name in zip(axes, ("table", "Bayesian")):
     lt.plots.pulls(pulls[name], ax, xlabel=r"pull $\Phi^{-1}(u)$")
+    ax.set_ylim(0, 0.65)
     ax.set_title(name)
 lt.show(fig, "Pulls of the table and of the Bayesian network with the unit Gaussian")
 
 # %% [markdown]
-# *What you see.* WAIT
+# *What you see.* The intervals of the network hold what they promise, at each energy and rapidity. Those of the table
+# are too short where the response changes within a bin, and its pulls have a tail: one $\sigma$ for a whole bin is the
+# right one for few of its clusters. Halved on purpose, the error bars are found out at once.
 #
 # ## 9. Linearity
 #
@@ -853,10 +897,11 @@ for (main, low), label, edges in (
         at_best = {"exact": middle, **at_best}
         low.plot(centres, middle / at_best["exact"], color=colour, linestyle=line, marker=marker, markersize=4)
         deviation[name, label.split()[0]] = abs(middle / at_best["exact"] - 1).max()
-    main.set(ylabel=r"median $E_{pred} / E$ [1]", ylim=(0.96, 1.04))
-    low.set(xlabel=label, ylabel="over exact", ylim=(0.98, 1.02))
+    main.set(ylabel=r"median $E_{pred} / E$ [1]", ylim=(0.97, 1.03))
+    low.set(xlabel=label, ylabel="over exact", ylim=(0.985, 1.015))
     if edges[0]:
         main.set_xscale("log")
+        label_ticks(low.xaxis, (30, 100, 300, 900))
 panels[0][0].legend()
 lt.show(fig, "Median of predicted over true energy against predicted energy and rapidity, with ratios to the exact one")
 for (name, label), value in deviation.items():
@@ -867,11 +912,13 @@ for (name, label), value in deviation.items():
 raw, _ = medians((measured.numpy() / energy)[energy > 30], rapidity[energy > 30], np.linspace(0, 2.5, 21))
 for label in ("predicted", "rapidity"):
     lt.verdict(f"largest deviation of the median from the exact one above 30 GeV, {label}",
-               deviation["Bayesian", label], ci=(0, 0.05), laptop=(0, 0.02), gpu=None, floor=0.003,
-               control={"table": deviation["table", label], "no calibration": abs(raw - 1).max()})  # fmt: skip
+               deviation["Bayesian", label], ci=(0, 0.04), laptop=(0, 0.01), gpu=None, floor=0.003,
+               control={"no calibration": abs(raw - 1).max()})  # fmt: skip
 
 # %% [markdown]
-# *What you see.* WAIT
+# *What you see.* With enough training clusters both methods are linear within half a percent, the gap included, where
+# the uncalibrated energy lacks a fifth. A median in each bin is what tables are good at. The difference between the two
+# is in the width, not in the middle.
 #
 # ## 10. Outside the training range
 #
@@ -902,6 +949,7 @@ def only(clusters, mask):
     return {name: column[mask] for name, column in clusters.items()}
 
 
+# %%
 n = p.n_test // 10
 pairs = {  # inside, close to the border; outside
     "m > 2 TeV": (draw(n, energies=(300, 900)), draw(2 * n, energies=(1800, 6000))),
@@ -911,17 +959,18 @@ pairs = {  # inside, close to the border; outside
 pairs["m > 2 TeV"] = pairs["m > 2 TeV"][0], only(pairs["m > 2 TeV"][1], pairs["m > 2 TeV"][1]["measured"] > 2000)
 wide = torch.arange(0, math.log(10_000), 4 * step, dtype=torch.float64, device=device)
 outside = {}
-print(f"{'':26s} {'median ratio':>12s} {'in 68%':>8s} {'statistical':>12s} {'systematic':>11s} {'exact 68%':>10s}")
+print(f"{'':22s}{'median':>9s}{'exact':>9s}{'in 68%':>9s}{'statistical':>13s}{'systematic':>13s}{'exact 68%':>13s}")
 for name, pair in pairs.items():
     for where, clusters in zip(("inside", "outside"), pair):
         mixture, stat, syst = predict_bayesian(models["Bayesian"], clusters)
         found, ideal = judge(mixture, clusters), exact(clusters, wide)
         ratio = (found.median.exp() / clusters["energy"].cpu()).median().item()
         covered = ((found.u - 0.5).abs() < 0.34134).double().mean().item()
-        own = np.array([ratio, covered, stat.median(), syst.median(), (ideal.high - ideal.low).median() / 2])
-        outside[name, where] = own
-        print(f"{name:14s} {where:11s} {own[0]:12.3f} {own[1]:8.3f}"
-              + "".join(f"{100 * part:10.2f}%" for part in own[2:]))  # fmt: skip
+        best = (ideal.median.exp() / clusters["energy"].cpu()).median().item()
+        widths = [float(part.median()) for part in (stat, syst, (ideal.high - ideal.low) / 2)]
+        outside[name, where] = {"median": ratio / best, "covered": covered, "statistical": widths[0]}
+        print(f"{name:14s}{where:8s}{ratio:9.3f}{best:9.3f}{covered:9.3f}"
+              + "".join(f"{100 * part:12.2f}%" for part in widths))  # fmt: skip
 
 # %%
 scans = {
@@ -950,21 +999,41 @@ for i, (label, (name, clusters, edges, border)) in enumerate(scans.items()):
         ax.set(xlabel=label, xlim=(edges[0] / unit_of_x, edges[-1] / unit_of_x))
         if "TeV" in label:
             ax.set_xscale("log")
-    top.set(ylabel=r"median $E_{pred} / E$ [1]", ylim=(0.5, 1.5))
-    bottom.set(ylabel="part of the uncertainty [%]", yscale="log")
-panels[0].legend(loc="lower left")
-panels[3].legend()
+            label_ticks(ax.xaxis, (0.1, 0.3, 1, 3))
+    top.set(ylabel=r"median $E_{pred} / E$ [1]", ylim=(0.85, 1.25))
+    bottom.set(ylabel="part of the uncertainty [%]", yscale="log", ylim=(0.1, 50))
+    label_ticks(bottom.yaxis, (0.1, 1, 10))
+panels[0].legend(loc="upper left", fontsize=11)
+panels[3].legend(fontsize=11)
 lt.show(fig, "Median response after calibration and both parts of the uncertainty, inside and (grey) outside the range")
 
 # %%
 # NBVAL_CHECK_OUTPUT
-for name, ci, laptop in (("m > 2 TeV", (0, 100), (0, 100)), ("|y| > 2.5", (0, 100), (0, 100)),
-                         ("rho = 60 GeV", (0, 100), (0, 100))):  # fmt: skip
-    growth = outside[name, "outside"][2] / outside[name, "inside"][2]
-    lt.verdict(f"statistical part outside over inside, {name}", growth, ci=ci, laptop=laptop, gpu=None)
+alarm = {"an alarm": 10.0}
+for name, ci, laptop, control in (("m > 2 TeV", (0.6, 2), (0.6, 1.8), alarm),
+                                  ("|y| > 2.5", (1.2, 6), (1.3, 5), {"no growth": 1.0} | alarm),
+                                  ("rho = 60 GeV", (1.2, 5), (1.3, 4), {"no growth": 1.0} | alarm)):  # fmt: skip
+    growth = outside[name, "outside"]["statistical"] / outside[name, "inside"]["statistical"]
+    lt.verdict(f"statistical part outside over inside, {name}", growth, ci=ci, laptop=laptop, gpu=None, control=control)
+for name in pairs:
+    off = abs(outside[name, "outside"]["median"] - 1)
+    lt.verdict(f"|median over exact median - 1| outside, {name}", off, ci=(0, 0.2), laptop=(0, 0.1), gpu=None,
+               control={"half of the energy": 0.5}, floor=0.01)  # fmt: skip
 
 # %% [markdown]
-# *What you see.* WAIT
+# *What you see.* Three answers to one question.
+#
+# - *Energy* (left): the network goes on smoothly, and its median is right to a percent or two. But the systematic part
+#   falls too fast, so that the 68% interval holds clearly less, and the statistical part does not move at all. All
+#   draws extrapolate alike.
+# - *Rapidity* (middle): the true response is flat out there, the network bends. The statistical part doubles or
+#   triples, and the interval holds some 60%.
+# - *Pile-up* (right): the statistical part doubles, both parts are about as large as they must be, and the network is
+#   closer to the truth than the table, which can only repeat its last bin.
+#
+# And where it grows, it is still small: inside the range, in the gap at $|y| = 1.5$, the statistical part is about as
+# large as it is at $|y| = 3$. No threshold on it tells inside from outside. A mean-field posterior is an error bar for
+# where the data are. It is not an alarm.
 #
 # ### Exercise 5: a warning that a user sees
 #
@@ -1023,9 +1092,7 @@ def calibrate_and_listen(model, clusters):
     return result, [str(warning.message) for warning in caught]
 
 
-within = only(test, ~((test["measured"] < RANGES["measured"][0]) | (test["measured"] > RANGES["measured"][1])))
-few = {name: torch.cat([only(within, slice(0, 5))[name], *(pair[1][name][:2] for pair in pairs.values())])
-       for name in within}  # fmt: skip
+few = {name: torch.cat([train[name][:5], *(outer[name][:2] for _, outer in pairs.values())]) for name in train}
 few["measured"][0] = math.nan  # a broken record
 result, said = calibrate_and_listen(models["Bayesian"], few)
 print("\n".join(f"UserWarning: {text}" for text in said))
@@ -1039,7 +1106,7 @@ for i, true in enumerate(few["energy"]):
 columns_named = sorted(text.partition(":")[0] for text in said)
 print(f"{len(few['energy'])} clusters in, {len(result['energy'])} out; marked: {int(result['outside'].sum())}")
 print("columns that were warned of:", ", ".join(columns_named))
-_, silence = calibrate_and_listen(models["Bayesian"], only(valid, slice(0, 0)) | only(train, slice(0, 1000)))
+_, silence = calibrate_and_listen(models["Bayesian"], only(train, slice(0, 1000)))
 print("warnings for 1000 clusters of the training sample:", len(silence))
 
 # %% [markdown]
@@ -1060,7 +1127,7 @@ print("warnings for 1000 clusters of the training sample:", len(silence))
 # %%
 quantities = {
     "median statistical part of log E": (100, r"median $\sigma_{stat}$ [%]"),
-    "gap of the Bayesian network to the exact posterior in nats": (1, "gap to the exact posterior [nats]"),
+    "gap of the Bayesian network to the exact posterior in nats": (1, "gap to the exact one [nats]"),
 }
 fig, axes = lt.plots.figure(columns=2)
 for ax, (name, (factor, label)), colour in zip(axes, quantities.items(), lt.plots.COLOURS):
@@ -1095,8 +1162,30 @@ for name in order:
           f"{seconds[name][1]:13.2f} {sizes[name]:11,d}")  # fmt: skip
 
 # %% [markdown]
-# *What you see.* WAIT
+# *What you see.* Between the table and the networks there are more nats than between any two networks. The Bayesian
+# network is no better a density than the plain mixture, and no worse. It takes several times longer to train and
+# tens of times longer to answer, because it is asked for many draws. What it buys is the second uncertainty. The exact
+# posterior needs no training, but somebody has to know the response: outside a toy, nobody does.
 #
 # ## 13. What you have seen
 #
-# WAIT
+# - A calibration is a posterior. With a known response it is one integral, and every method can be held against it.
+# - A network of a few thousand weights comes within about 0.015 nats and half a percent in resolution of the best
+#   possible; a table, with its binning chosen on validation data, is eight percent wider, and more in the gap.
+# - Closure belongs in bins of what you know. In bins of the true energy not even the exact answer closes.
+# - The 68% intervals of the network hold 68%, in all bins of energy and rapidity.
+# - Its statistical part falls with the size of the training sample. Outside the training range it is no alarm: a guard
+#   of a few lines is.
+#
+# **Where research goes on.** The ATLAS collaboration calibrates topo-clusters with a Bayesian network, from fifteen
+# features instead of four: arXiv:2412.04370. There no exact posterior is known, and the tests of
+# sections 6 to 9 are all that one has.
+#
+# **Try on your own.** Take $y$ instead of $|y|$ as an input: what does the network have to learn twice, and what does it
+# cost? Let the network predict $\log\frac{\log E}{\log 1000 - \log E}$, which knows the two walls: how much of the
+# gap is left? Give the clusters of the test sample a falling spectrum, by weights $1/E$, and repeat section 6.
+#
+# **References.** ATLAS Collaboration 2024, arXiv:2412.04370 (uncertainty-aware calibration of topo-clusters); C.
+# Blundell et al., arXiv:1505.05424 (the Bayesian network); D. P. Kingma et al., arXiv:1506.02557 (local
+# reparametrisation); C. Bishop 1994, NCRG/94/004 (mixtures); A. Foong et al., arXiv:1906.11537 (where mean-field
+# posteriors are too sure).
