@@ -269,8 +269,8 @@ bin_of = lt.checks.calorimeter_calibration.bin_of(bin_of)
 #
 # Stuck? See the [solution](solutions/03b_calorimeter_calibration.ipynb).
 #
-# With four variables the number of bins grows fast and many hold few clusters. Where there are less than 10, we take
-# the entry of a coarser table, and so on. How fine should it be? We let a table of each size be judged on the
+# With four variables the number of bins grows fast and many hold few clusters. A median needs fewer clusters than a
+# width: with less than 10 in a bin we take the median of a coarser table, with less than 40 its $\sigma$, and so on. How fine should it be? We let a table of each size be judged on the
 # validation sample and keep the best: the table shall have its chance.
 
 
@@ -291,7 +291,7 @@ class Table:
         self.edges = [quantiles, gap, np.linspace(0, 1, bins[2] + 1), np.linspace(0, 30, bins[3] + 1)]
         self.coarser = coarser
         count = binned_statistic_dd(x, y, "count", bins=self.edges)
-        self.few = count.statistic < 10
+        self.few = count.statistic < 10, count.statistic < 40  # for the median, for the width
         low, self.centre, high = (
             binned_statistic_dd(x, y, partial(np.quantile, q=q), binned_statistic_result=count).statistic
             for q in LEVELS
@@ -303,8 +303,8 @@ class Table:
         where = tuple(bin_of(column, edges) for column, edges in zip(numpy(clusters).T, self.edges))
         centre, sigma = self.centre[where], self.sigma[where]
         if self.coarser is not None:
-            few = self.few[where]
-            centre, sigma = (np.where(few, c, own) for c, own in zip(self.coarser(clusters), (centre, sigma)))
+            pairs = zip(self.few, self.coarser(clusters), (centre, sigma))
+            centre, sigma = (np.where(few[where], other, own) for few, other, own in pairs)
         return centre, sigma
 
 
@@ -374,10 +374,10 @@ def from_table(table, clusters):
 started = time.perf_counter()
 table = Table(train, (20, 1, 1, 1))
 best, coarse = -math.inf, table
-for bins in ((20, 8, 1, 1), (20, 8, 4, 1), (20, 12, 6, 1), (20, 16, 8, 1), (30, 20, 10, 1), (30, 20, 10, 2)):
+for bins in ((20, 8, 1, 1), (20, 8, 4, 1), (20, 12, 6, 1), (20, 12, 6, 2), (20, 12, 6, 3), (30, 16, 8, 4)):
     coarse = Table(train, bins, coarse)
     value = float(log_likelihood(from_table(coarse, valid), valid["energy"].log()).mean())
-    few = 100 * coarse.few.mean()
+    few = 100 * coarse.few[0].mean()
     print(f"bins {bins!s:16s} {math.prod(bins):6d} in all, {few:3.0f}% with few clusters: log p {value:.4f} nats")
     if value > best:
         best, table, chosen = value, coarse, bins
@@ -559,6 +559,11 @@ for name in ("one Gaussian", "mixture", "Bayesian"):
     distance = (judged[name].median - judged["exact"].median).abs()
     print(f"{name:13s} distance to the exact median: median {100 * distance.median():.2f}%")
 
+# %% [markdown]
+# The network is closer to the exact median than its statistical part says: that is too large, by less than a factor
+# two. Lecture 03 found this for mean-field posteriors where there are data, and here it errs on the safe side. It is
+# also ten times smaller than the resolution, so that nothing of what follows depends on it.
+
 # %%
 untrained = lt.layers.MLP(4, 3 * p.components, hidden=(p.width,) * 3, linear=BayesianLinear).to(device)
 _, claim, doubt = predict_bayesian(untrained, test)
@@ -570,7 +575,7 @@ lt.verdict("median statistical part of log E", statistical.median(), ci=(0.008, 
 lt.verdict("median systematic part over exact 68% half-width", systematic.median() / exact_width.median(),
            ci=(0.9, 1.4), laptop=(0.95, 1.12), gpu=None,
            control={"untrained network": doubt.median() / exact_width.median()})  # fmt: skip
-lt.verdict("distance to the exact median over statistical part, width", own_width, ci=(0.2, 2), laptop=(0.2, 2),
+lt.verdict("distance to the exact median over statistical part, width", own_width, ci=(0.35, 1.2), laptop=(0.35, 0.95),
            gpu=None, control={"ten times too small": 10 * own_width})  # fmt: skip
 
 # %% [markdown]
@@ -780,17 +785,17 @@ worst = max(value for value, _ in regions.values())
 # %%
 # NBVAL_CHECK_OUTPUT
 lt.verdict("resolution, Bayesian network over table", overall["Bayesian", "table"].value, ci=(0.65, 0.97),
-           laptop=(0.88, 0.97), gpu=None, control={"the table itself": 1.0}, floor=0.005)  # fmt: skip
+           laptop=(0.91, 0.985), gpu=None, control={"the table itself": 1.0}, floor=0.005)  # fmt: skip
 lt.verdict("resolution, Bayesian network over exact posterior", overall["Bayesian", "exact"].value, ci=(0.97, 1.07),
            laptop=(0.985, 1.02), gpu=None, control={"table": overall["table", "exact"].value}, floor=0.005)  # fmt: skip
 lt.verdict("resolution, Bayesian network over table, worst of 10 regions", worst, ci=(0.75, 1.15),
-           laptop=(0.9, 1.03), gpu=None, control={"table over exact": worst_table}, floor=0.01)  # fmt: skip
+           laptop=(0.93, 1.04), gpu=None, control={"table over exact": worst_table}, floor=0.01)  # fmt: skip
 
 # %% [markdown]
 # *What you see.* The network is within a few percent of the best that is possible, everywhere. The table is not. At
 # high energies the calorimeter is precise to a few percent, and the table adds the spread of the response *within* its
-# bins, above all in the gap. At the lowest energies it averages over pile-up: a fourth dimension of bins would have
-# left too few clusters in each, which is what the scan of bin numbers found.
+# bins, above all in the gap. At the lowest energies it averages over pile-up: more bins of $\rho$ would leave too few
+# clusters in each, which is what the scan of bin numbers found.
 #
 # ## 8. Is the error bar right?
 #
@@ -1178,11 +1183,11 @@ for name in order:
 #   of a few lines is.
 #
 # **Where research goes on.** The ATLAS collaboration calibrates topo-clusters with a Bayesian network, from fifteen
-# features instead of four: arXiv:2412.04370. There no exact posterior is known, and the tests of
-# sections 6 to 9 are all that one has.
+# features instead of four: arXiv:2412.04370. There no exact posterior is known, and the tests of sections 6 to 9 are
+# all that one has.
 #
-# **Try on your own.** Take $y$ instead of $|y|$ as an input: what does the network have to learn twice, and what does it
-# cost? Let the network predict $\log\frac{\log E}{\log 1000 - \log E}$, which knows the two walls: how much of the
+# **Try on your own.** Take $y$ instead of $|y|$ as an input: what does the network have to learn twice, and what does
+# it cost? Let the network predict $\log\frac{\log E}{\log 1000 - \log E}$, which knows the two walls: how much of the
 # gap is left? Give the clusters of the test sample a falling spectrum, by weights $1/E$, and repeat section 6.
 #
 # **References.** ATLAS Collaboration 2024, arXiv:2412.04370 (uncertainty-aware calibration of topo-clusters); C.
