@@ -112,7 +112,7 @@ def split(answer):
     if not isinstance(result, (tuple, list)) or len(result) != 3:
         raise NotYet("return three tensors: statistical, systematic, total.")
     wanted = split_reference(means, sigmas)
-    stat, syst, total = wanted
+    stat, syst, _ = wanted
     hints = (
         [
             ("That is the variance; take the root.", stat**2),
