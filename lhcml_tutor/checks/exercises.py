@@ -29,13 +29,14 @@ class NotYet(Exception):
     """The answer is wrong; the message is the measured value, the tolerance and the likely mistake."""
 
 
-def expect(what, value, wanted, tolerance=1e-6, hint=""):
+def expect(what, value, wanted, tolerance=1e-6, hint="", tensor=False):
     """Demand that |value - wanted| <= tolerance * max(1, |wanted|) everywhere.
 
     Arguments:
         what: the quantity in words, as the student reads it.
         value, wanted: numbers, arrays or tensors of the same shape.
         hint: the likely mistake, or a function (value, wanted) -> str that tells them apart.
+        tensor: whether the notebook goes on with it as a torch tensor, so that a list or an array will not do.
     Raises:
         NotYet: with the worst value, what was wanted, the tolerance and the hint.
     Example:
@@ -43,10 +44,13 @@ def expect(what, value, wanted, tolerance=1e-6, hint=""):
     """
     if value is TODO:
         raise NotAttempted
+    kind = type(value).__name__
+    if tensor and not torch.is_tensor(value):
+        raise NotYet(f"{what} should be a torch tensor, with which the notebook goes on; yours is a {kind}.")
+    single = torch.is_tensor(value) and value.dtype == torch.float32
     try:
         value = _numbers(value)
     except (TypeError, ValueError, RuntimeError):
-        kind = type(value).__name__
         raise NotYet(f"{what} should be numbers, yours is a {kind}. {_text(hint, value, wanted)}") from None
     wanted = _numbers(wanted)
     if value.shape != wanted.shape:
@@ -56,6 +60,8 @@ def expect(what, value, wanted, tolerance=1e-6, hint=""):
     error = torch.where(torch.isfinite(error), error, torch.inf)
     if error.numel() and error.max() > tolerance:
         worst = error.argmax()
+        if single and error.max() < 1e-5:
+            hint = "Right to seven digits: it is in float32. Keep the precision of the arguments."
         numbers = f"yours {value.flatten()[worst]:.6g}, expected {wanted.flatten()[worst]:.6g}"
         raise NotYet(f"{what}: {numbers} (tolerance {tolerance:g}). {_text(hint, value, wanted)}")
 

@@ -21,6 +21,13 @@ def _diagnose(known, otherwise):
     return hint
 
 
+def _gradient(what, value, free):
+    """Return the gradient of a sum of values in a tensor, or say that there is none."""
+    if not value.requires_grad:
+        raise NotYet(f"{what} has no gradient; keep to torch functions and do not detach.")
+    return torch.autograd.grad(value.sum(), free)[0]
+
+
 def _gaussians(n=200, seed=5):
     """Return means, logarithms of widths and targets, each (n,), float64; widths from 0.2 to 3."""
     generator = torch.Generator().manual_seed(seed)
@@ -59,14 +66,15 @@ def heteroscedastic_loss(answer):
         ],
         "(y - f)^2 / (2 sigma^2) + log sigma, the mean over the events.",
     )  # fmt: skip
-    expect("the loss", answer(mean, log_sigma, target), wanted, 1e-9, hint)
-    free = log_sigma.clone().requires_grad_()
-    loss = answer(mean, free, target)
-    if not (torch.is_tensor(loss) and loss.requires_grad):
-        raise NotYet("the loss has no gradient; keep to torch functions and do not detach.")
-    (gradient,) = torch.autograd.grad(loss, free)
-    expect("the gradient in log sigma", gradient, (1 - square / sigma**2) / len(mean), 1e-9,
-           "Is something detached or taken to numpy?")  # fmt: skip
+    expect("the loss", answer(mean, log_sigma, target), wanted, 1e-9, hint, tensor=True)
+    tiny = answer(mean, log_sigma - 8, mean + (target - mean) * math.exp(-8))
+    expect("the loss of small sigmas", tiny, wanted - 8, 1e-9, "Is sigma or its square bounded from below?")
+    for name, slope in (("mean", (mean - target) / sigma**2), ("log_sigma", 1 - square / sigma**2)):
+        free = {"mean": mean, "log_sigma": log_sigma}
+        free[name] = free[name].clone().requires_grad_()
+        loss = answer(free["mean"], free["log_sigma"], target)
+        gradient = _gradient(f"the loss in {name}", loss, free[name])
+        expect(f"the gradient in {name}", gradient, slope / len(mean), 1e-9, "Is something detached?")
     return "value and gradient agree with the Gaussian likelihood"
 
 
@@ -93,7 +101,7 @@ def mean_amplitude(answer):
         ],
         "Complete the square: y - (y - f)^2 / (2 sigma^2) has its maximum at y = f + sigma^2.",
     )
-    expect("the mean of A", answer(mean, sigma), wanted, 1e-7, hint)
+    expect("the mean of A", answer(mean, sigma), wanted, 1e-7, hint, tensor=True)
     return "it agrees with the integral over the Gaussian"
 
 
@@ -118,7 +126,7 @@ def pull(answer):
         ],
         "(prediction - truth) / sigma.",
     )  # fmt: skip
-    expect("the pulls", answer(prediction, sigma, truth), difference / sigma, 1e-9, hint)
+    expect("the pulls", answer(prediction, sigma, truth), difference / sigma, 1e-9, hint, tensor=True)
     return "prediction minus truth in units of sigma"
 
 
@@ -152,7 +160,7 @@ def coverage_curve(answer):
         ],
         "The mean of |pull| < sqrt(2) erfinv(level), level by level.",
     )  # fmt: skip
-    expect("the coverage", answer(pulls, levels), wanted, 2e-3, hint)
+    expect("the coverage", answer(pulls, levels), wanted, 2e-3, hint, tensor=True)
     return "the curve of a sigma that is a third too small is recovered"
 
 
@@ -185,10 +193,17 @@ def mixture_log_likelihood(answer):
         ],
         "logsumexp over k of log a_k - (y - f_k)^2 / (2 sigma_k^2) - log sigma_k - log(2 pi) / 2.",
     )  # fmt: skip
-    expect("log p", answer(log_weights, means, log_sigmas, target), wanted, 1e-9, hint)
-    far = answer(log_weights[:5], means[:5], log_sigmas[:5] - 3, target[:5] + 500)
-    if not torch.isfinite(torch.as_tensor(far)).all():
-        raise NotYet("far from all Gaussians exp underflows and its logarithm is -inf; use torch.logsumexp.")
+    expect("log p", answer(log_weights, means, log_sigmas, target), wanted, 1e-9, hint, tensor=True)
+    free = means.clone().requires_grad_()
+    slope = _gradient("log p", answer(log_weights, free, log_sigmas, target), free)
+    shares = torch.softmax(log_weights + gaussians, dim=1)
+    expect("the gradient in the means", slope, shares * (target[:, None] - means) / (2 * log_sigmas).exp(), 1e-9,
+           "Is something detached?")  # fmt: skip
+    narrow = distributions.Normal(means[:5], (log_sigmas[:5] - 3).exp())
+    beyond = distributions.MixtureSameFamily(distributions.Categorical(logits=logits[:5]), narrow)
+    expect("log p far from all Gaussians", answer(log_weights[:5], means[:5], log_sigmas[:5] - 3, target[:5] + 500),
+           beyond.log_prob(target[:5] + 500), 1e-9,
+           "There exp underflows to 0, and its logarithm is -inf or what bounds it; use torch.logsumexp.")  # fmt: skip
     return "it agrees with torch.distributions, also far away"
 
 
@@ -200,6 +215,9 @@ MISTAKES = {
         (lambda f, s, y: ((y - f) ** 2 / torch.exp(2 * s) + s).mean(), "factor 1/2"),
         (lambda f, s, y: ((y - f) ** 2 / (2 * s**2) + s).mean(), "exponentiate"),
         (lambda f, s, y: ((y - f) ** 2 / (2 * torch.exp(2 * s)) + s).mean().detach(), "no gradient"),
+        (lambda f, s, y: ((y - f.detach()) ** 2 / (2 * torch.exp(2 * s)) + s).mean(), "no gradient"),
+        (lambda f, s, y: ((y - f) ** 2 / (2 * torch.exp(2 * s).clamp(min=1e-6)) + s).mean(), "bounded from below"),
+        (lambda f, s, y: ((y - f) ** 2 / (2 * torch.exp(2 * s)) + s).float().mean(), "float32"),
     ],
     "mean_amplitude": [
         (lambda f, s: f.exp(), "median"),
@@ -210,6 +228,7 @@ MISTAKES = {
         (lambda f, s, y: (y - f) / s, "sign is reversed"),
         (lambda f, s, y: (f - y) / s**2, "no unit"),
         (lambda f, s, y: (f - y) / y, "relative deviation"),
+        (lambda f, s, y: ((f - y) / s).tolist(), "torch tensor"),
     ],
     "coverage_curve": [
         (lambda t, q: (t[:, None] < math.sqrt(2) * torch.erfinv(q)).double().mean(0), "both sides"),
