@@ -980,7 +980,9 @@ print("gradients of means and log sigmas as derived:", torch.allclose(gradient[:
 # | --- | --- |
 # | Gaussian | $\log s + \frac12 \log 2\pi e = \log s + 1.4189$ |
 # | Gumbel, a tail to one side | $\log s + \gamma + 1 - \log\frac{\pi}{\sqrt6} = \log s + 1.3284$ |
-# | two peaks of width $w s$, shares $\alpha$, $1-\alpha$ | $\log ws + 1.4189 - \alpha\log\alpha - (1-\alpha)\log(1-\alpha)$ |
+# | two peaks of width $w s$, shares $\alpha$, $1-\alpha$ | $\log ws + 1.4189 + h(\alpha)$ |
+#
+# with $h(\alpha) = -\alpha\log\alpha - (1-\alpha)\log(1-\alpha)$, for peaks that are far apart.
 #
 # **What can a single Gaussian reach?** With the right mean and variance, $-\log p_\theta$ averages to
 # $\log s + \frac12\log 2\pi + \frac12$, for noise of *any* shape. So its gap is the entropy of the Gaussian minus that
