@@ -43,6 +43,16 @@ def test_the_schema_refuses(course, fault, said):
         results.validate({"schema": 1, "notebook": "98a", "scale": "ci", "runs": [run]})
 
 
+def test_the_floor_that_counts_is_that_of_the_source(tmp_path):
+    path = tmp_path / "99a_toy.py"
+    path.write_text('# %%\nlt.verdict("width", w, ci=(0, 1), laptop=(0, 1), gpu=None, floor=0.5)\n')
+    source = sources.Source("99a", path, tmp_path)
+    runs = [{"verdicts": [{"name": "width", "value": 1.0, "control": {"wrong": 3.0}, "floor": 0.01}]}] * 5
+    assert bands.floors(source) == {"width": 0.5}
+    assert bands.judge("width", (0.6, 1.6), bands.by_name(runs)["width"])  # too wide for the recorded floor
+    assert not bands.judge("width", (0.6, 1.6), bands.by_name(runs, bands.floors(source))["width"])
+
+
 def test_rule_of_bands():
     assert bands.half_width([10, 11, 12, 13, 14], floor=0.1) == 5  # 5 MAD
     assert bands.half_width([10, 10, 10, 10, 10], floor=0.1) == 1  # the floor

@@ -56,17 +56,29 @@ def stated(source) -> dict[str, dict]:
     return found
 
 
-def by_name(runs) -> dict[str, list[dict]]:
-    """Return {verdict: [its entry in each run]}.
+def floors(source) -> dict[str, float]:
+    """Return {verdict: floor} of those verdicts whose floor a source writes out; it judges, so the source's counts."""
+    found = {}
+    for cell in code_cells(source.text):
+        for call in verdict_calls(cell):
+            written = {word.arg: word.value for word in call.keywords}.get("floor")
+            if isinstance(written, ast.Constant) and call.args and isinstance(call.args[0], ast.Constant):
+                found[call.args[0].value] = float(written.value)
+    return found
+
+
+def by_name(runs, floors=None) -> dict[str, list[dict]]:
+    """Return {verdict: [its entry in each run]}, with these floors instead of the recorded ones.
 
     Example:
-        >>> by_name([{"verdicts": [{"name": "width", "value": 1.0}]}])
-        {'width': [{'name': 'width', 'value': 1.0}]}
+        >>> by_name([{"verdicts": [{"name": "width", "value": 1.0, "floor": 0.1}]}], {"width": 0.2})
+        {'width': [{'name': 'width', 'value': 1.0, 'floor': 0.2}]}
     """
     entries = {}
     for run in runs:
         for entry in run["verdicts"]:
-            entries.setdefault(entry["name"], []).append(entry)
+            own = {"floor": floors[entry["name"]]} if floors and entry["name"] in floors else {}
+            entries.setdefault(entry["name"], []).append({**entry, **own})
     return entries
 
 
@@ -107,7 +119,7 @@ def report(source, scale, runs) -> str:
         >>> report(Source("99", None, None), "ci", [])
         'no verdict was recorded'
     """
-    entries = by_name(runs)
+    entries = by_name(runs, floors(source) if runs else None)
     if not entries:
         return "no verdict was recorded"
     lines, current = [], stated(source)

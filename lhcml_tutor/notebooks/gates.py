@@ -111,7 +111,7 @@ def bands(source) -> list[str]:
         return [str(problem)]
     problems = []
     for at in ("ci", "laptop", "gpu"):
-        entries = band_rules.by_name(results.defaults(source, at))
+        entries = band_rules.by_name(results.defaults(source, at), band_rules.floors(source))
         for name, limits in stated.items():
             if limits[at] is not None:
                 found = band_rules.judge(name, limits[at], entries.get(name, []))
