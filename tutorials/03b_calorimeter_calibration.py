@@ -13,11 +13,10 @@
 # of the training sample.
 #
 # **Before you start.** [Lecture 02](../lectures/02_heteroscedastic_loss.ipynb) (mixtures of Gaussians),
-# [lecture 03](../lectures/03_bayesian_networks.ipynb) up to section 5 (the ELBO; the layer is written by hand in
-# tutorial 03a), pulls and coverage from [tutorial 02a](02a_learned_uncertainty.ipynb). **Time:** about 4 minutes of
+# [lecture 03](../lectures/03_bayesian_networks.ipynb), sections 4 to 8 (the ELBO, the two parts, what mean-field can and cannot do; the layer is written by hand in tutorial 03a), pulls and coverage from [tutorial 02a](02a_learned_uncertainty.ipynb). **Time:** about 4 minutes of
 # computing on a laptop; two hours with the exercises.
 #
-# Energies are in GeV; $y$ is the rapidity of a cluster, its direction along the beam.
+# Energies are in GeV; $y$ is the rapidity of a cluster, a measure of its direction relative to the beam.
 
 # %%
 import math
@@ -59,7 +58,7 @@ device = lt.device()
 #
 # Our clusters are a toy with all of this. Known for each: the **measured** energy $m$, the rapidity $y$, the
 # electromagnetic fraction $f$ (from the shape of the shower), and the density of pile-up $\rho$ (from the rest of the
-# event) in GeV per unit area. The true energy $E$ is known because this is a simulation. The **response** is $m/E$.
+# event) in GeV per unit of $y \times \phi$. The true energy $E$ is known because this is a simulation. The **response** is $m/E$.
 
 # %%
 train, valid, test = (
@@ -103,7 +102,7 @@ lt.show(
 # %% [markdown]
 # *What you see.* Medians of the response, and bands that hold 68% and 95% of the clusters. Low energies scatter by tens
 # of percent, and pile-up lifts them. The gap costs almost a fifth of the energy. A purely hadronic cluster ($f = 0$) is
-# seen with less than its energy, a purely electromagnetic one with all of it. Four variables, and they do not act one
+# seen with less than its energy, a purely electromagnetic one with nearly all of it. Four variables, and they do not act one
 # at a time: the hadronic loss falls with energy, pile-up counts only where $E$ is small.
 #
 # ## 2. The best calibration there is
@@ -117,13 +116,12 @@ lt.show(
 # p(\log m \,|\, E, \dots) = \mathcal N(\log m - \log E \,|\, \lambda, s) . $$
 #
 # The prior is that of the sample, $\log E$ evenly between $\log 1$ and $\log 1000$; $y$, $f$ and $\rho$ are independent
-# of $E$, so that their densities drop out. One integral over one variable: a sum over a grid. Mind that
-# $\lambda$ and $s$ depend on $E$ themselves. The posterior is therefore *not* a Gaussian, although the response is one.
+# of $E$, so that their densities drop out. One integral over one variable: a sum over a grid. Mind that $\lambda$ and $s$ depend on $E$ themselves, and that the prior ends at 1 and 1000 GeV. The posterior of $\log E$ is therefore *not* a Gaussian, although $\log(m/E)$ at fixed truth is one. (The second argument of $\mathcal N$ is the standard deviation.)
 #
 # ### Exercise 1: the exact posterior on a grid
 #
-# `grid` holds values of $\log E$ at equal distances. Return $\log p(\log E\,|\,x)$ of each cluster at each of them,
-# normalised so that the sum over the grid times its step is 1.
+# `log_response(E, y, f, rho)` returns the tensors $\lambda$ and $s$; its arguments broadcast, and the first is $E$, not $\log E$. `grid` holds values of $\log E$ at equal distances. Return $\log p(\log E\,|\,x)$ of each cluster at each of them,
+# normalised so that the sum over the grid times its step is 1. Stay in logarithms: far from the peak the density is smaller than any float64.
 
 
 # %% tags=["solution"]
@@ -149,8 +147,7 @@ log_posterior = lt.checks.calorimeter_calibration.log_posterior(log_posterior)
 #
 # Stuck? See the [solution](solutions/03b_calorimeter_calibration.ipynb).
 #
-# From it follow quantiles, the probability below the truth $u$ (uniform between 0 and 1 if a prediction is right, as
-# in lecture 02), and $\log p$ at the truth. All methods of this notebook will be judged by these five numbers. One
+# From it follow five numbers for each cluster: $\log p$ at the truth; $u$, the probability below the truth (uniform between 0 and 1 if a prediction is right, as in lecture 02); and three quantiles of $\log E$, at 15.9%, 50% and 84.1%. All methods of this notebook will be judged by them. One
 # energy has to be quoted for each cluster: we take the **median** of the posterior.
 
 
@@ -241,7 +238,7 @@ lt.show(
 #
 # The classic: cut $(m, |y|, f, \rho)$ into bins, finest in $|y|$ where the gap is. Take the clusters of the training
 # sample in a bin, write down the median of $\log(E/m)$, and half of the width that holds 68%, as its $\sigma$. To
-# calibrate: look it up. To the left and right of the table are clusters, too: they get the outermost bin.
+# calibrate: look it up. Clusters beyond the ends of the table get the outermost bin.
 #
 # ### Exercise 2: look it up
 #
@@ -270,9 +267,8 @@ bin_of = lt.checks.calorimeter_calibration.bin_of(bin_of)
 # Stuck? See the [solution](solutions/03b_calorimeter_calibration.ipynb).
 #
 # With four variables the number of bins grows fast and many hold few clusters. A median needs fewer clusters than a
-# width: with less than 10 in a bin we take the median of a coarser table, with less than 40 its $\sigma$, and so on.
-# How fine should it be? We let a table of each size be judged on the validation sample and keep the best: the table
-# shall have its chance.
+# width: with fewer than 10 in a bin we take the median of a coarser table, with fewer than 40 its $\sigma$, and that table may ask a coarser one in turn.
+# How fine should it be? We judge a table of each size on the validation sample and keep the best: the table shall have its chance.
 
 
 # %%
@@ -316,8 +312,7 @@ class Table:
 # $$ p(\log E\,|\,x) = \sum_k a_k\, \mathcal N(\log E\,|\,\mu_k, \sigma_k), \qquad
 # u(\log E) = \sum_k a_k\, \Phi\left(\frac{\log E - \mu_k}{\sigma_k}\right) , $$
 #
-# with the normal distribution's probability $\Phi$. One Gaussian is a mixture of one. The quantiles have no closed
-# form; $u$ rises, so we halve an interval until it is small.
+# with $\Phi$, the cumulative distribution of the unit Gaussian. One Gaussian is a mixture of one. The quantiles have no closed form; $u$ rises with $\log E$, so we halve an interval until it is small.
 
 
 # %%
@@ -399,14 +394,14 @@ print(f"table: {lost.mean():.4f} +- {lost.std() / len(lost) ** 0.5:.4f} nats bel
 # %% [markdown]
 # ## 4. Networks
 #
-# The network sees the same four numbers, standardised. Its target is the logarithm of the correction,
+# The network sees $\log m$, $|y|$, $f$ and $\rho$, standardised. Its target is the logarithm of the correction,
 # $t = \log(E/m)$, in units of its spread in the training sample. Three networks with three hidden layers each:
 #
-# - *one Gaussian*: two outputs, the heteroscedastic loss of tutorial 02a;
+# - *one Gaussian*: the heteroscedastic loss of tutorial 02a, as a mixture of one, whose weight drops out;
 # - *mixture*: three Gaussians. Does it pay?
 # - *Bayesian*: the mixture again, with weights that are Gaussians themselves.
 #
-# Its loss was derived in lecture 03. With the mean-field posterior $q(w)$, the prior $p(w)$ and $n$ training clusters,
+# Its loss was derived in lecture 03. With the mean-field posterior $q(w)$, the prior $p(w)$ (unit Gaussians) and $n$ training clusters,
 #
 # $$ L = -\Big\langle \log p(t\,|\,x, w) \Big\rangle_{w \sim q} + \frac1n\,\mathrm{KL}\big(q(w)\,\|\,p(w)\big) . $$
 #
@@ -484,22 +479,21 @@ models["Bayesian"], trained = train_network(p.components, bayesian_loss, p.steps
 # %% [markdown]
 # ## 5. Two parts of an uncertainty
 #
-# Draw $M$ sets of weights from the posterior. Set $i$ gives for each cluster a mixture with a mean $f_i$ and a standard
-# deviation $\sigma_i$,
+# Draw $M$ sets of weights from the posterior. Set $i$ gives for each cluster a mixture with a mean $\bar\mu_i$ and a standard deviation $\sigma_i$ (of one draw),
 #
-# $$ f = \sum_k a_k \mu_k, \qquad \sigma^2 = \sum_k a_k \left(\sigma_k^2 + \mu_k^2\right) - f^2 . $$
+# $$ \bar\mu_i = \sum_k a_k \mu_k, \qquad \sigma_i^2 = \sum_k a_k \left(\sigma_k^2 + \mu_k^2\right) - \bar\mu_i^2 . $$
 #
 # The **systematic** part is what each network sees as scatter, the **statistical** part is how much they disagree:
 #
 # $$ \sigma_{syst}^2 = \frac1M \sum_i \sigma_i^2, \qquad
-# \sigma_{stat}^2 = \frac{1}{M - 1} \sum_i (f_i - \langle f\rangle)^2, \qquad
-# \sigma^2 = \sigma_{syst}^2 + \sigma_{stat}^2 . $$
+# \sigma_{stat}^2 = \frac{1}{M - 1} \sum_i (\bar\mu_i - \langle \bar\mu\rangle)^2, \qquad
+# \sigma_{tot}^2 = \sigma_{syst}^2 + \sigma_{stat}^2 . $$
 #
 # (In this notebook the systematic part is mostly the resolution of the calorimeter. No training will reduce it.)
 #
 # ### Exercise 3: split it
 #
-# Return $\sigma_{stat}$, $\sigma_{syst}$ and $\sigma$.
+# Return $\sigma_{stat}$, $\sigma_{syst}$ and $\sigma_{tot}$.
 
 
 # %% tags=["solution"]
@@ -562,8 +556,7 @@ for name in ("one Gaussian", "mixture", "Bayesian"):
 
 # %% [markdown]
 # The network is closer to the exact median than its statistical part says: that is too large, by less than a factor
-# two. Lecture 03 found this for mean-field posteriors where there are data, and here it errs on the safe side. It is
-# also ten times smaller than the resolution, so that nothing of what follows depends on it.
+# two. Lecture 03, section 8, found this for mean-field posteriors where there are data, and here it errs on the safe side. It is also more than ten times smaller than the resolution (at laptop scale), so that sections 6 to 9 would not change without it.
 
 # %%
 untrained = lt.layers.MLP(4, 3 * p.components, hidden=(p.width,) * 3, linear=BayesianLinear).to(device)
@@ -628,18 +621,17 @@ lt.show(fig, "The three clusters again: exact posterior, the Bayesian network's 
 # %% [markdown]
 # ## 6. Closure
 #
-# The first question to a calibration: is $E_{pred}/E$ one, in the middle? In bins of which energy? There are two, and
+# The first question to ask of a calibration: is $E_{pred}/E$ one, in the middle? In bins of which energy? There are two, and
 # one of them is a trap.
 #
 # **In bins of the predicted energy.** The median of a posterior has $P(E < E_{pred}\,|\,x) = \frac12$ for *each* $x$,
-# so also for any set of clusters that is chosen by looking at $x$ alone, such as a bin of $E_{pred}$. The median ratio
-# is then exactly 1. **In bins of the true energy** clusters are chosen by what is not known. At 1 GeV every sensible
+# so also for any set of clusters that is chosen by looking at $x$ alone, such as a bin of $E_{pred}$. The median ratio is then 1, up to the scatter of the sample. **In bins of the true energy** clusters are chosen by what is not known. At 1 GeV every sensible
 # prediction is higher than the truth, because no cluster of the sample is below: *regression to the prior*. Not even
 # the exact posterior gives 1 there.
 #
 # ### Exercise 4: closure
 #
-# Return the median of $E_{pred}/E$ in bins of the predicted energy.
+# Return the median of $E_{pred}/E$ in each bin of the predicted energy, `edges[i] <= predicted < edges[i + 1]`, as an array. Clusters outside all bins do not count (`bin_of` of exercise 2 would push them into the outermost ones).
 
 
 # %% tags=["solution"]
@@ -725,7 +717,7 @@ lt.verdict("median E_pred / E of the exact posterior at true energies below 1.5 
 # for it makes it worse. Above 20 GeV the resolution is good enough for the two kinds of bins to agree. Right, bins of
 # predicted energy: what can be asked for.
 #
-# A warning follows: the answer depends on the *spectrum* of the training sample. In data it falls steeply, and at equal
+# A warning follows: the answer depends on the *spectrum* of the training sample. In data the spectrum falls steeply, and at equal
 # $x$ the median moves to lower energies, by the more the poorer the resolution.
 #
 # ## 7. Resolution
@@ -793,7 +785,7 @@ lt.verdict("resolution, Bayesian network over table, worst of 10 regions", worst
            laptop=(0.93, 1.04), gpu=None, control={"table over exact": worst_table}, floor=0.03)  # fmt: skip
 
 # %% [markdown]
-# *What you see.* The network is within a few percent of the best that is possible, everywhere. The table is not. At
+# *What you see.* Over all clusters the network is within half a percent of the best that is possible. The table is not. At
 # high energies the calorimeter is precise to a few percent, and the table adds the spread of the response *within* its
 # bins, above all in the gap. At the lowest energies it averages over pile-up: more bins of $\rho$ would leave too few
 # clusters in each, which is what the scan of bin numbers found.
@@ -876,9 +868,7 @@ for ax, name in zip(axes, ("table", "Bayesian")):
 lt.show(fig, "Pulls of the table and of the Bayesian network with the unit Gaussian")
 
 # %% [markdown]
-# *What you see.* The intervals of the network hold what they promise, at each energy and rapidity. Those of the table
-# are too short where the response changes within a bin, and its pulls have a tail: one $\sigma$ for a whole bin is the
-# right one for few of its clusters. Halved on purpose, the error bars are found out at once.
+# *What you see.* At laptop scale the intervals of the network hold 68% within a point or two in each bin of energy and rapidity. Those of the table hold about 67%: averaged over a bin, its width is nearly right. But one $\sigma$ for a whole bin is too large for some of its clusters and too small for others, and its pulls have a tail, more than twice as many beyond 3 as a Gaussian has. With error bars halved on purpose the coverage drops to some 38%.
 #
 # ## 9. Linearity
 #
@@ -933,7 +923,7 @@ lt.verdict("largest deviation of the median from the exact one above 30 GeV, rap
 #
 # Somebody will give your calibration a cluster of 3 TeV, or one at $|y| = 3$, or events with twice the pile-up. It will
 # answer. Does the statistical part warn? In the toy we can draw such clusters, because the response is a formula. (It
-# goes on smoothly: no new crack behind $|y| = 2.5$. A real detector is not that kind.) The posterior with a prior
+# goes on smoothly: no new crack behind $|y| = 2.5$. A real detector is not so kind.) The posterior with a prior
 # up to 10 TeV tells what is possible.
 
 # %%
@@ -1177,8 +1167,7 @@ for name in order:
 
 # %% [markdown]
 # *What you see.* Between the table and the networks there are more nats than between any two networks. The Bayesian
-# network is no better a density than the plain mixture, and no worse. It takes several times longer to train and to
-# answer, because it is asked for many draws. What it buys is the second uncertainty. The exact posterior needs no
+# network is no better a density than the plain mixture, and no worse. It takes several times longer to train (twice the steps, and two numbers for each weight) and to answer (30 draws, a mixture of 90 Gaussians). What it buys is the second uncertainty. The exact posterior needs no
 # training, but somebody has to know the response: outside a toy, nobody does.
 #
 # ## 13. What you have seen
@@ -1188,7 +1177,7 @@ for name in order:
 #   possible. A table, with its binning chosen on validation data, is six percent wider, and almost twenty in the gap at
 #   high energy.
 # - Closure belongs in bins of what you know. In bins of the true energy not even the exact answer closes.
-# - The 68% intervals of the network hold 68%, in all bins of energy and rapidity.
+# - The 68% intervals of the network hold 68%, in all bins of energy and rapidity (laptop scale).
 # - Its statistical part falls with the size of the training sample. Outside the training range it is no alarm: a guard
 #   of a few lines is.
 #
@@ -1197,8 +1186,7 @@ for name in order:
 # all that one has.
 #
 # **Try on your own.** Take $y$ instead of $|y|$ as an input: what does the network have to learn twice, and what does
-# it cost? Let the network predict $\log\frac{\log E}{\log 1000 - \log E}$, which knows the two walls: how much of the
-# gap is left? Give the clusters of the test sample a falling spectrum, by weights $1/E$, and repeat section 6.
+# it cost? Let the network predict $\log\frac{\log E}{\log 1000 - \log E}$, which knows the two walls: how much of the gap in nats is left? (Mind the Jacobian before you compare: $\log p(\log E) = \log p(t) + \log\frac{\log 1000}{\log E\,(\log 1000 - \log E)}$ for the new target $t$.) Give the clusters of the test sample a falling spectrum, by weights $1/E$, and repeat section 6.
 #
 # **References.** ATLAS Collaboration 2024, arXiv:2412.04370 (uncertainty-aware calibration of topo-clusters); C.
 # Blundell et al., arXiv:1505.05424 (the Bayesian network); D. P. Kingma et al., arXiv:1506.02557 (local
