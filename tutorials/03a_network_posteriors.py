@@ -923,8 +923,7 @@ lt.verdict("pull width with averaged sigma, all poor networks", widths["averaged
 # other seeds; its stored pull widths, where they exist, are the crosses on the left.
 #
 # And what does it cost to train many? On a CPU the first thirty tiny networks are almost free, because a single one is
-# too small to keep the processor busy. In the run that we
-# timed on an idle core, 128 took three times as long as one, and 512 nine times:
+# too small to keep the processor busy. In one of our runs 128 took three times as long as one, and 512 nine times:
 
 # %%
 print("milliseconds for a step of the tiny networks, side by side:")
