@@ -593,8 +593,8 @@ for name, ci, laptop in (("Bayesian network", (0.7, 1.4), (0.95, 1.15)), ("ensem
 # - The **ensemble** sees the window, by a factor of two to three. Rightly so: the true error of the mean is larger
 #   there by about the same factor. Members that start differently follow different accidents of the noise.
 # - The **Bayesian network** hardly does (a factor of 1.2 to 1.5). A likely reason: its widths belong to weights, and
-#   each weight serves all masses, so that a posterior of independent weights cannot open in one window alone (lecture 03,
-#   section 8).
+#   each weight serves all masses, so that a posterior of independent weights cannot open in one window alone
+#   (lecture 03, section 8).
 # - **Evidential regression** shows the window in "both" parts, by the same large factor. That is not a statistical
 #   error: its true error is below one per cent. The likelihood learns only the sum, about 10% inside, and the
 #   regulariser hands a share of it to $\sigma_{stat}$. Hence its systematic part is about a tenth too small,
@@ -774,8 +774,8 @@ for name, ci, laptop in (("bootstrap ensemble", (-0.75, -0.25), (-0.7, -0.4)),
 # %% [markdown]
 # *What you see.* Left: the statistical part of the bootstrap ensemble falls about like $1/\sqrt n$, the systematic part
 # stays at the noise. (At 300 events it is below: a member that has learned its events by heart finds less scatter in
-# them than there is.) Right: the same for the Bayesian network, with a statistical part that is two to three and a
-# half times as large as the true error. The fall is right, the height is that of the mean-field approximation. And its
+# them than there is.) Right: the same for the Bayesian network, with a statistical part that is two to three
+# times as large as the true error. The fall is right, the height is that of the mean-field approximation. And its
 # systematic part comes down to the noise from above: at small $n$ it has learned the statistical part as well.
 #
 # The true error falls more slowly than either statistical part at the end. Part of it is the short training, which all
@@ -910,12 +910,11 @@ lt.verdict("pull width with averaged sigma, all poor networks", widths["averaged
            laptop=(0.4, 0.85), gpu=None, control={"calibrated": 1.0})  # fmt: skip
 
 # %% [markdown]
-# *What you see.* One poor network is nearly calibrated (a pull width of 0.9 is typical): it has learned how far off it
-# is. Sixteen are not. Their mean
-# is better than each of them, but each $\sigma_m$ still speaks of its own network, so the averaged $\sigma$ is half as
-# large again as it should be: pulls of width 0.7, and a "68%" interval that covers more than nine in ten. Adding the
-# scatter of the members makes it worse, as the lecture predicted, and the mixture is too wide as well. More members do
-# not help: from 32 on the width stays near 0.6.
+# *What you see.* One poor network is nearly calibrated (a pull width of 0.9 is typical): it has learned how far off
+# it is. Sixteen are not. Their mean is better than each of them, but each $\sigma_m$ still speaks of its own network,
+# so the averaged $\sigma$ is half as large again as it should be: pulls of width 0.7, and a "68%" interval that covers
+# more than nine in ten. Adding the scatter of the members makes it worse, as the lecture predicted, and the mixture is
+# too wide as well. More members do not help: from 32 on the width stays near 0.6.
 #
 # All the same the mixture has the larger held-out likelihood than the average member, and it must: the logarithm is
 # concave. It is a better prediction with a worse label. The cure is one factor from validation events, or a new
