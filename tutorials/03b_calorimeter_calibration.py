@@ -12,9 +12,10 @@
 # Bayesian network. Hold both against the *exact* answer, which we know here, and see what happens outside the range
 # of the training sample.
 #
-# **Before you start.** [Lecture 02](../lectures/02_heteroscedastic_loss.ipynb) (mixtures of Gaussians),
-# [lecture 03](../lectures/03_bayesian_networks.ipynb), sections 4 to 8 (the ELBO, the two parts, what mean-field can and cannot do; the layer is written by hand in tutorial 03a), pulls and coverage from [tutorial 02a](02a_learned_uncertainty.ipynb). **Time:** about 4 minutes of
-# computing on a laptop; two hours with the exercises.
+# **Before you start.** [Lecture 02](../lectures/02_heteroscedastic_loss.ipynb) (mixtures of Gaussians), [lecture
+# 03](../lectures/03_bayesian_networks.ipynb), sections 4 to 8 (the ELBO, the two parts, what mean-field can and cannot
+# do; the layer is written by hand in tutorial 03a), pulls and coverage from [tutorial
+# 02a](02a_learned_uncertainty.ipynb). **Time:** about 4 minutes of computing on a laptop; two hours with the exercises.
 #
 # Energies are in GeV; $y$ is the rapidity of a cluster, a measure of its direction relative to the beam.
 
@@ -58,7 +59,8 @@ device = lt.device()
 #
 # Our clusters are a toy with all of this. Known for each: the **measured** energy $m$, the rapidity $y$, the
 # electromagnetic fraction $f$ (from the shape of the shower), and the density of pile-up $\rho$ (from the rest of the
-# event) in GeV per unit of $y \times \phi$. The true energy $E$ is known because this is a simulation. The **response** is $m/E$.
+# event) in GeV per unit of $y \times \phi$. The true energy $E$ is known because this is a simulation. The **response**
+# is $m/E$.
 
 # %%
 train, valid, test = (
@@ -99,11 +101,11 @@ lt.show(
     fig, "Response against energy, rapidity with dips at 1.5, electromagnetic fraction and pile-up, with its spread"
 )
 
-# %% [markdown]
-# *What you see.* Medians of the response, and bands that hold 68% and 95% of the clusters. Low energies scatter by tens
-# of percent, and pile-up lifts them. The gap costs almost a fifth of the energy. A purely hadronic cluster ($f = 0$) is
-# seen with less than its energy, a purely electromagnetic one with nearly all of it. Four variables, and they do not act one
-# at a time: the hadronic loss falls with energy, pile-up counts only where $E$ is small.
+# %% [markdown] *What you see.* Medians of the response, and bands that hold 68% and 95% of the clusters. Low energies
+# scatter by tens of percent, and pile-up lifts them. The gap costs almost a fifth of the energy. A purely hadronic
+# cluster ($f = 0$) is seen with less than its energy, a purely electromagnetic one with nearly all of it. Four
+# variables, and they do not act one at a time: the hadronic loss falls with energy, pile-up counts only where $E$ is
+# small.
 #
 # ## 2. The best calibration there is
 #
@@ -116,12 +118,17 @@ lt.show(
 # p(\log m \,|\, E, \dots) = \mathcal N(\log m - \log E \,|\, \lambda, s) . $$
 #
 # The prior is that of the sample, $\log E$ evenly between $\log 1$ and $\log 1000$; $y$, $f$ and $\rho$ are independent
-# of $E$, so that their densities drop out. One integral over one variable: a sum over a grid. Mind that $\lambda$ and $s$ depend on $E$ themselves, and that the prior ends at 1 and 1000 GeV. The posterior of $\log E$ is therefore *not* a Gaussian, although $\log(m/E)$ at fixed truth is one. (The second argument of $\mathcal N$ is the standard deviation.)
+# of $E$, so that their densities drop out. One integral over one variable: a sum over a grid. Mind that $\lambda$ and
+# $s$ depend on $E$ themselves, and that the prior ends at 1 and 1000 GeV. The posterior of $\log E$ is therefore *not*
+# a Gaussian, although $\log(m/E)$ at fixed truth is one. (The second argument of $\mathcal N$ is the standard
+# deviation.)
 #
 # ### Exercise 1: the exact posterior on a grid
 #
-# `log_response(E, y, f, rho)` returns the tensors $\lambda$ and $s$; its arguments broadcast, and the first is $E$, not $\log E$. `grid` holds values of $\log E$ at equal distances. Return $\log p(\log E\,|\,x)$ of each cluster at each of them,
-# normalised so that the sum over the grid times its step is 1. Stay in logarithms: far from the peak the density is smaller than any float64.
+# `log_response(E, y, f, rho)` returns the tensors $\lambda$ and $s$; its arguments broadcast, and the first is $E$, not
+# $\log E$. `grid` holds values of $\log E$ at equal distances. Return $\log p(\log E\,|\,x)$ of each cluster at each of
+# them, normalised so that the sum over the grid times its step is 1. Stay in logarithms: far from the peak the density
+# is smaller than any float64.
 
 
 # %% tags=["solution"]
@@ -147,8 +154,10 @@ log_posterior = lt.checks.calorimeter_calibration.log_posterior(log_posterior)
 #
 # Stuck? See the [solution](solutions/03b_calorimeter_calibration.ipynb).
 #
-# From it follow five numbers for each cluster: $\log p$ at the truth; $u$, the probability below the truth (uniform between 0 and 1 if a prediction is right, as in lecture 02); and three quantiles of $\log E$, at 15.9%, 50% and 84.1%. All methods of this notebook will be judged by them. One
-# energy has to be quoted for each cluster: we take the **median** of the posterior.
+# From it follow five numbers for each cluster: $\log p$ at the truth; $u$, the probability below the truth (uniform
+# between 0 and 1 if a prediction is right, as in lecture 02); and three quantiles of $\log E$, at 15.9%, 50% and 84.1%.
+# All methods of this notebook will be judged by them. One energy has to be quoted for each cluster: we take the
+# **median** of the posterior.
 
 
 # %%
@@ -267,8 +276,9 @@ bin_of = lt.checks.calorimeter_calibration.bin_of(bin_of)
 # Stuck? See the [solution](solutions/03b_calorimeter_calibration.ipynb).
 #
 # With four variables the number of bins grows fast and many hold few clusters. A median needs fewer clusters than a
-# width: with fewer than 10 in a bin we take the median of a coarser table, with fewer than 40 its $\sigma$, and that table may ask a coarser one in turn.
-# How fine should it be? We judge a table of each size on the validation sample and keep the best: the table shall have its chance.
+# width: with fewer than 10 in a bin we take the median of a coarser table, with fewer than 40 its $\sigma$, and that
+# table may ask a coarser one in turn. How fine should it be? We judge a table of each size on the validation sample and
+# keep the best: the table shall have its chance.
 
 
 # %%
@@ -312,7 +322,8 @@ class Table:
 # $$ p(\log E\,|\,x) = \sum_k a_k\, \mathcal N(\log E\,|\,\mu_k, \sigma_k), \qquad
 # u(\log E) = \sum_k a_k\, \Phi\left(\frac{\log E - \mu_k}{\sigma_k}\right) , $$
 #
-# with $\Phi$, the cumulative distribution of the unit Gaussian. One Gaussian is a mixture of one. The quantiles have no closed form; $u$ rises with $\log E$, so we halve an interval until it is small.
+# with $\Phi$, the cumulative distribution of the unit Gaussian. One Gaussian is a mixture of one. The quantiles have no
+# closed form; $u$ rises with $\log E$, so we halve an interval until it is small.
 
 
 # %%
@@ -401,7 +412,8 @@ print(f"table: {lost.mean():.4f} +- {lost.std() / len(lost) ** 0.5:.4f} nats bel
 # - *mixture*: three Gaussians. Does it pay?
 # - *Bayesian*: the mixture again, with weights that are Gaussians themselves.
 #
-# Its loss was derived in lecture 03. With the mean-field posterior $q(w)$, the prior $p(w)$ (unit Gaussians) and $n$ training clusters,
+# Its loss was derived in lecture 03. With the mean-field posterior $q(w)$, the prior $p(w)$ (unit Gaussians) and $n$
+# training clusters,
 #
 # $$ L = -\Big\langle \log p(t\,|\,x, w) \Big\rangle_{w \sim q} + \frac1n\,\mathrm{KL}\big(q(w)\,\|\,p(w)\big) . $$
 #
@@ -479,7 +491,8 @@ models["Bayesian"], trained = train_network(p.components, bayesian_loss, p.steps
 # %% [markdown]
 # ## 5. Two parts of an uncertainty
 #
-# Draw $M$ sets of weights from the posterior. Set $i$ gives for each cluster a mixture with a mean $\bar\mu_i$ and a standard deviation $\sigma_i$ (of one draw),
+# Draw $M$ sets of weights from the posterior. Set $i$ gives for each cluster a mixture with a mean $\bar\mu_i$ and a
+# standard deviation $\sigma_i$ (of one draw),
 #
 # $$ \bar\mu_i = \sum_k a_k \mu_k, \qquad \sigma_i^2 = \sum_k a_k \left(\sigma_k^2 + \mu_k^2\right) - \bar\mu_i^2 . $$
 #
@@ -554,9 +567,10 @@ for name in ("one Gaussian", "mixture", "Bayesian"):
     distance = (judged[name].median - judged["exact"].median).abs()
     print(f"{name:13s} distance to the exact median: median {100 * distance.median():.2f}%")
 
-# %% [markdown]
-# The network is closer to the exact median than its statistical part says: that is too large, by less than a factor
-# two. Lecture 03, section 8, found this for mean-field posteriors where there are data, and here it errs on the safe side. It is also more than ten times smaller than the resolution (at laptop scale), so that sections 6 to 9 would not change without it.
+# %% [markdown] The network is closer to the exact median than its statistical part says: that is too large, by less
+# than a factor two. Lecture 03, section 8, found this for mean-field posteriors where there are data, and here it errs
+# on the safe side. It is also more than ten times smaller than the resolution (at laptop scale), so that sections 6 to
+# 9 would not change without it.
 
 # %%
 untrained = lt.layers.MLP(4, 3 * p.components, hidden=(p.width,) * 3, linear=BayesianLinear).to(device)
@@ -621,17 +635,19 @@ lt.show(fig, "The three clusters again: exact posterior, the Bayesian network's 
 # %% [markdown]
 # ## 6. Closure
 #
-# The first question to ask of a calibration: is $E_{pred}/E$ one, in the middle? In bins of which energy? There are two, and
-# one of them is a trap.
+# The first question to ask of a calibration: is $E_{pred}/E$ one, in the middle? In bins of which energy? There are
+# two, and one of them is a trap.
 #
 # **In bins of the predicted energy.** The median of a posterior has $P(E < E_{pred}\,|\,x) = \frac12$ for *each* $x$,
-# so also for any set of clusters that is chosen by looking at $x$ alone, such as a bin of $E_{pred}$. The median ratio is then 1, up to the scatter of the sample. **In bins of the true energy** clusters are chosen by what is not known. At 1 GeV every sensible
-# prediction is higher than the truth, because no cluster of the sample is below: *regression to the prior*. Not even
-# the exact posterior gives 1 there.
+# so also for any set of clusters that is chosen by looking at $x$ alone, such as a bin of $E_{pred}$. The median ratio
+# is then 1, up to the scatter of the sample. **In bins of the true energy** clusters are chosen by what is not known.
+# At 1 GeV every sensible prediction is higher than the truth, because no cluster of the sample is below: *regression to
+# the prior*. Not even the exact posterior gives 1 there.
 #
 # ### Exercise 4: closure
 #
-# Return the median of $E_{pred}/E$ in each bin of the predicted energy, `edges[i] <= predicted < edges[i + 1]`, as an array. Clusters outside all bins do not count (`bin_of` of exercise 2 would push them into the outermost ones).
+# Return the median of $E_{pred}/E$ in each bin of the predicted energy, `edges[i] <= predicted < edges[i + 1]`, as an
+# array. Clusters outside all bins do not count (`bin_of` of exercise 2 would push them into the outermost ones).
 
 
 # %% tags=["solution"]
@@ -717,8 +733,8 @@ lt.verdict("median E_pred / E of the exact posterior at true energies below 1.5 
 # for it makes it worse. Above 20 GeV the resolution is good enough for the two kinds of bins to agree. Right, bins of
 # predicted energy: what can be asked for.
 #
-# A warning follows: the answer depends on the *spectrum* of the training sample. In data the spectrum falls steeply, and at equal
-# $x$ the median moves to lower energies, by the more the poorer the resolution.
+# A warning follows: the answer depends on the *spectrum* of the training sample. In data the spectrum falls steeply,
+# and at equal $x$ the median moves to lower energies, by the more the poorer the resolution.
 #
 # ## 7. Resolution
 #
@@ -784,11 +800,10 @@ lt.verdict("resolution, Bayesian network over exact posterior", overall["Bayesia
 lt.verdict("resolution, Bayesian network over table, worst of 10 regions", worst, ci=(0.75, 1.15),
            laptop=(0.93, 1.04), gpu=None, control={"table over exact": worst_table}, floor=0.03)  # fmt: skip
 
-# %% [markdown]
-# *What you see.* Over all clusters the network is within half a percent of the best that is possible. The table is not. At
-# high energies the calorimeter is precise to a few percent, and the table adds the spread of the response *within* its
-# bins, above all in the gap. At the lowest energies it averages over pile-up: more bins of $\rho$ would leave too few
-# clusters in each, which is what the scan of bin numbers found.
+# %% [markdown] *What you see.* Over all clusters the network is within half a percent of the best that is possible. The
+# table is not. At high energies the calorimeter is precise to a few percent, and the table adds the spread of the
+# response *within* its bins, above all in the gap. At the lowest energies it averages over pile-up: more bins of $\rho$
+# would leave too few clusters in each, which is what the scan of bin numbers found.
 #
 # ## 8. Is the error bar right?
 #
@@ -867,8 +882,10 @@ for ax, name in zip(axes, ("table", "Bayesian")):
     ax.set_title(name)
 lt.show(fig, "Pulls of the table and of the Bayesian network with the unit Gaussian")
 
-# %% [markdown]
-# *What you see.* At laptop scale the intervals of the network hold 68% within a point or two in each bin of energy and rapidity. Those of the table hold about 67%: averaged over a bin, its width is nearly right. But one $\sigma$ for a whole bin is too large for some of its clusters and too small for others, and its pulls have a tail, more than twice as many beyond 3 as a Gaussian has. With error bars halved on purpose the coverage drops to some 38%.
+# %% [markdown] *What you see.* At laptop scale the intervals of the network hold 68% within a point or two in each bin
+# of energy and rapidity. Those of the table hold about 67%: averaged over a bin, its width is nearly right. But one
+# $\sigma$ for a whole bin is too large for some of its clusters and too small for others, and its pulls have a tail,
+# more than twice as many beyond 3 as a Gaussian has. With error bars halved on purpose the coverage drops to some 38%.
 #
 # ## 9. Linearity
 #
@@ -1165,10 +1182,11 @@ for name in order:
     print(f"{name:14s} {judged[name].log_p.mean():8.4f} {width:11.3f} {error:15.4f} {seconds[name][0]:11.1f} "
           f"{seconds[name][1]:13.2f} {sizes[name]:11,d}")  # fmt: skip
 
-# %% [markdown]
-# *What you see.* Between the table and the networks there are more nats than between any two networks. The Bayesian
-# network is no better a density than the plain mixture, and no worse. It takes several times longer to train (twice the steps, and two numbers for each weight) and to answer (30 draws, a mixture of 90 Gaussians). What it buys is the second uncertainty. The exact posterior needs no
-# training, but somebody has to know the response: outside a toy, nobody does.
+# %% [markdown] *What you see.* Between the table and the networks there are more nats than between any two networks.
+# The Bayesian network is no better a density than the plain mixture, and no worse. It takes several times longer to
+# train (twice the steps, and two numbers for each weight) and to answer (30 draws, a mixture of 90 Gaussians). What it
+# buys is the second uncertainty. The exact posterior needs no training, but somebody has to know the response: outside
+# a toy, nobody does.
 #
 # ## 13. What you have seen
 #
@@ -1186,7 +1204,10 @@ for name in order:
 # all that one has.
 #
 # **Try on your own.** Take $y$ instead of $|y|$ as an input: what does the network have to learn twice, and what does
-# it cost? Let the network predict $\log\frac{\log E}{\log 1000 - \log E}$, which knows the two walls: how much of the gap in nats is left? (Mind the Jacobian before you compare: $\log p(\log E) = \log p(t) + \log\frac{\log 1000}{\log E\,(\log 1000 - \log E)}$ for the new target $t$.) Give the clusters of the test sample a falling spectrum, by weights $1/E$, and repeat section 6.
+# it cost? Let the network predict $\log\frac{\log E}{\log 1000 - \log E}$, which knows the two walls: how much of the
+# gap in nats is left? (Mind the Jacobian before you compare:
+# $\log p(\log E) = \log p(t) + \log\frac{\log 1000}{\log E\,(\log 1000 - \log E)}$ for the new target $t$.) Give the
+# clusters of the test sample a falling spectrum, by weights $1/E$, and repeat section 6.
 #
 # **References.** ATLAS Collaboration 2024, arXiv:2412.04370 (uncertainty-aware calibration of topo-clusters); C.
 # Blundell et al., arXiv:1505.05424 (the Bayesian network); D. P. Kingma et al., arXiv:1506.02557 (local
