@@ -1044,13 +1044,13 @@ lt.verdict("|median over exact median - 1| outside, rho = 60 GeV", off["rho = 60
 # %% [markdown]
 # *What you see.* Three answers to one question.
 #
-# - *Energy* (left): the network goes on smoothly, and its median is right to a percent or two. But the systematic part
-#   falls too fast, so that the 68% interval holds clearly less, and the statistical part does not move at all. All
-#   draws extrapolate alike.
-# - *Rapidity* (middle): the true response is flat out there, the network bends. The statistical part doubles or
-#   triples, and the interval holds some 60%.
-# - *Pile-up* (right): the statistical part doubles, both parts are about as large as they must be, and the network is
-#   closer to the truth than the table, which can only repeat its last bin.
+# - *Energy* (left): the network goes on smoothly, and its median is right within about a percent. But the systematic
+#   part falls too fast, so that the 68% interval holds only some 60%, and the statistical part does not move at all:
+#   all draws extrapolate alike.
+# - *Rapidity* (middle): the true response is flat out there. The table, which repeats its last bin, is right; the
+#   network bends and is off by some two percent. The statistical part about doubles, and the interval holds some 60%.
+# - *Pile-up* (right): the statistical part about doubles. The network is off by a few percent, the table, which can
+#   only repeat its last bin, by more than ten.
 #
 # And where it grows, it is still small: inside the range, in the gap at $|y| = 1.5$, the statistical part is about as
 # large as it is at $|y| = 3$. No threshold on it tells inside from outside. A mean-field posterior is an error bar for
@@ -1060,8 +1060,9 @@ lt.verdict("|median over exact median - 1| outside, rho = 60 GeV", off["rho = 60
 #
 # A number that looks like any other is the worst answer. Write the guard: `ranges` is a dict of column names with
 # $(low, high)$ of the training sample, both ends inside. Return which clusters are outside in *any* of these columns,
-# shape $(n,)$, and for each column with such clusters call `warnings.warn` with the name of the column, both ends of
-# its range and the number of clusters outside. Nothing is thrown away, nothing is said if all is well. Mind NaN.
+# shape $(n,)$. For each column with such clusters call `warnings.warn` once, with a text that begins with the name of
+# the column and a colon, and holds both ends of its range and the number of clusters outside. Nothing is thrown away or
+# changed, nothing is said if all is well, and NaN counts as outside.
 
 
 # %% tags=["solution"]
@@ -1085,7 +1086,8 @@ warn_outside = lt.checks.calorimeter_calibration.warn_outside(warn_outside)
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# `beyond = ~((x >= low) & (x <= high))` is true for NaN as well. `mask |= beyond` collects the columns.
+# `beyond = ~((x >= low) & (x <= high))` is true for NaN as well. `mask |= beyond` collects the
+# columns. Make the mask where they are: `torch.zeros_like(x, dtype=torch.bool)`.
 # </details>
 #
 # Stuck? See the [solution](solutions/03b_calorimeter_calibration.ipynb).
@@ -1136,14 +1138,16 @@ print("warnings for 1000 clusters of the training sample:", len(silence))
 #
 # ## 11. The statistical part and the size of the training sample
 #
-# More clusters, less doubt about the weights. The notebook was run again with other sizes, three seeds each,
+# More clusters, less doubt about the weights. An error of the function falls like $1/\sqrt n$. The gap in nats is
+# quadratic in it and falls like $1/n$, as long as neither the number of steps nor the size of the network is the limit.
+# The notebook was run again with other sizes, three seeds each,
 #
 # ```
 # lhcml scan 03b -p n_train=3000,10000,30000,100000 --seeds 3 \
 #     --until "gap of the Bayesian network to the exact posterior in nats"
 # ```
 #
-# and the stored values are drawn here.
+# and the stored values are drawn here (dotted, in both panels: $1/\sqrt n$).
 
 # %%
 quantities = {

@@ -66,6 +66,28 @@ def expect(what, value, wanted, tolerance=1e-6, hint="", tensor=False):
         raise NotYet(f"{what}: {numbers} (tolerance {tolerance:g}). {_text(hint, value, wanted)}")
 
 
+def diagnose(known, otherwise):
+    """Return a hint for `expect`: the text beside the first known wrong answer that the value equals.
+
+    Arguments:
+        known: pairs (text, wrong answer).
+        otherwise: the hint where none of them fits.
+    Example:
+        >>> hint = diagnose([("That is the square.", 9.0), ("The sign is reversed.", -3.0)], "Add them up.")
+        >>> hint(torch.tensor(-3.0, dtype=torch.float64), None), hint(torch.tensor(1.0, dtype=torch.float64), None)
+        ('The sign is reversed.', 'Add them up.')
+    """
+
+    def hint(value, wanted):
+        for text, wrong in known:
+            wrong = torch.as_tensor(wrong, dtype=torch.float64)
+            if value.shape == wrong.shape and torch.allclose(value, wrong, rtol=1e-6, atol=1e-9, equal_nan=True):
+                return text
+        return otherwise
+
+    return hint
+
+
 def _numbers(value):
     """Return a tensor in float64; a plain Python number must not pass through torch's float32."""
     value = value.detach() if torch.is_tensor(value) else torch.as_tensor(value, dtype=torch.float64)

@@ -5,19 +5,7 @@ import math
 import torch
 
 from .. import kinematics
-from .exercises import NotYet, exercise, expect
-
-
-def _diagnose(known, otherwise):
-    """Return a hint for `expect`: the text beside the first known wrong answer that the value equals."""
-
-    def hint(value, wanted):
-        for text, wrong in known:
-            if value.shape == wrong.shape and torch.allclose(value, wrong.double(), rtol=1e-6, atol=1e-9):
-                return text
-        return otherwise
-
-    return hint
+from .exercises import NotYet, diagnose, exercise, expect
 
 
 def _parts(result, names):
@@ -53,7 +41,7 @@ def pt_and_rapidity(answer):
         result_pt,
         pt,
         1e-9,
-        _diagnose(
+        diagnose(
             [
                 ("That is |p| with all three components. Transverse means px and py only.", (pt**2 + pz**2).sqrt()),
                 ("That is pT squared: take the square root.", pt**2),
@@ -67,7 +55,7 @@ def pt_and_rapidity(answer):
         result_y,
         y,
         1e-9,
-        _diagnose(
+        diagnose(
             [
                 (
                     "That is the pseudorapidity: it has |p| where the rapidity has E. They agree only at zero mass.",
@@ -98,7 +86,7 @@ def pair_mass(answer):
     dot = mt[0] * mt[1] * (y[0] - y[1]).cosh() - pt[0] * pt[1] * (phi[0] - phi[1]).cos()
     wanted = torch.sqrt(mass[0] ** 2 + mass[1] ** 2 + 2 * dot)
     total = p + q
-    hint = _diagnose(
+    hint = diagnose(
         [
             ("That is the sum of the two masses. Add the four-momenta first, then take one mass.", mass[0] + mass[1]),
             ("That is m^2: take the square root.", wanted**2),
@@ -130,12 +118,12 @@ def monte_carlo(answer):
     weights = 4 / (1 + x**2)
     n, mean, std = len(weights), weights.mean(), weights.std()
     estimate, error = _parts(answer(weights), ("estimate", "error"))
-    hint = _diagnose(
+    hint = diagnose(
         [("That is the sum. The integral is the mean of the weights: divide by n.", weights.sum())],
         "The estimate is the mean of the weights.",
     )
     expect("the estimate", estimate, mean, 1e-9, hint)
-    hint = _diagnose(
+    hint = diagnose(
         [
             ("That is the scatter of single weights. The mean of n of them scatters less, by 1/sqrt(n).", std),
             ("Divided by n instead of sqrt(n): it is the variance that falls like 1/n.", std / n),
@@ -169,7 +157,7 @@ def weighted_histogram(answer):
     content, error = _parts(answer(values, weights, edges), ("content", "error"))
     counts = torch.tensor([3.0, 2.0, 1.0])
     wanted, squares = torch.tensor([6.0, 2.0, 4.0]), torch.tensor([14.0, 2.5, 16.0])
-    hint = _diagnose(
+    hint = diagnose(
         [
             ("Those are the numbers of events: add their weights instead.", counts),
             ("The contents are divided by their sum; keep the weights as they are.", wanted / wanted.sum()),
@@ -181,7 +169,7 @@ def weighted_histogram(answer):
         "The content of a bin is the sum of the weights of the events in it.",
     )
     expect("the content", content, wanted, 1e-9, hint)
-    hint = _diagnose(
+    hint = diagnose(
         [
             ("sqrt(N) is right only if all weights are 1.", counts.sqrt()),
             ("That is sqrt(sum w). The variance is the sum of the *squared* weights.", wanted.sqrt()),
@@ -209,10 +197,10 @@ def ratio_with_error(answer):
     a, error_a = torch.tensor([[100.0, 50.0, 8.0], [10.0, 10.0, 2.0]], dtype=torch.float64)
     b, error_b = torch.tensor([[80.0, 100.0, 4.0], [4.0, 5.0, 1.0]], dtype=torch.float64)
     ratio, error = _parts(answer(a, error_a, b, error_b), ("ratio", "error"))
-    hint = _diagnose([("The ratio is upside down: divide the first by the second.", b / a)], "The ratio is a / b.")
+    hint = diagnose([("The ratio is upside down: divide the first by the second.", b / a)], "The ratio is a / b.")
     expect("the ratio", ratio, a / b, 1e-9, hint)
     relative_a, relative_b = error_a / a, error_b / b
-    hint = _diagnose(
+    hint = diagnose(
         [
             (
                 "Independent errors add in quadrature, sqrt(x^2 + y^2), not linearly.",

@@ -5,20 +5,7 @@ import math
 import torch
 from torch import distributions
 
-from .exercises import NotYet, exercise, expect
-
-
-def _diagnose(known, otherwise):
-    """Return a hint for `expect`: the text beside the first known wrong answer that the value equals."""
-
-    def hint(value, wanted):
-        for text, wrong in known:
-            wrong = torch.as_tensor(wrong, dtype=torch.float64)
-            if value.shape == wrong.shape and torch.allclose(value, wrong, rtol=1e-6, atol=1e-9):
-                return text
-        return otherwise
-
-    return hint
+from .exercises import NotYet, diagnose, exercise, expect
 
 
 def _gradient(what, value, free):
@@ -48,7 +35,7 @@ def heteroscedastic_loss(answer):
     sigma, square = log_sigma.exp(), (target - mean) ** 2
     constant = math.log(2 * math.pi) / 2
     wanted = -distributions.Normal(mean, sigma).log_prob(target).mean() - constant
-    hint = _diagnose(
+    hint = diagnose(
         [
             ("log sigma is missing: then the best sigma is infinite.", (square / (2 * sigma**2)).mean()),
             ("sigma stands where sigma^2 belongs: square the whole pull.", (square / (2 * sigma) + log_sigma).mean()),
@@ -91,7 +78,7 @@ def mean_amplitude(answer):
     grid = torch.linspace(-10, 10, 40_001, dtype=torch.float64)[:, None]
     weight = torch.exp(-(grid**2) / 2) / math.sqrt(2 * math.pi)
     wanted = torch.trapezoid(torch.exp(mean + sigma * grid) * weight, grid, dim=0)
-    hint = _diagnose(
+    hint = diagnose(
         [
             ("That is the median of A. The long tail to the right moves the mean up.", mean.exp()),
             ("The sign is reversed: the mean of A lies above exp(f).", torch.exp(mean - sigma**2 / 2)),
@@ -115,7 +102,7 @@ def pull(answer):
     """Pulls of Gaussians of known widths."""
     prediction, log_sigma, truth = _gaussians(seed=6)
     sigma, difference = log_sigma.exp(), prediction - truth
-    hint = _diagnose(
+    hint = diagnose(
         [
             ("The sign is reversed: prediction minus truth, so that a pull above 0 is a prediction too high.",
              -difference / sigma),
@@ -148,7 +135,7 @@ def coverage_curve(answer):
     def inside(values, edge):
         return (values[:, None] < edge).double().mean(dim=0)
 
-    hint = _diagnose(
+    hint = diagnose(
         [
             ("Take |pull|: an interval ends on both sides.", inside(pulls, z)),
             ("The factor sqrt(2) is missing: erf(z / sqrt(2)) is the probability within z.",
@@ -181,7 +168,7 @@ def mixture_log_likelihood(answer):
     wanted = distributions.MixtureSameFamily(distributions.Categorical(logits=logits), parts).log_prob(target)
     gaussians = parts.log_prob(target[:, None])
     constant = math.log(2 * math.pi) / 2
-    hint = _diagnose(
+    hint = diagnose(
         [
             ("The weights are missing: each Gaussian counts a_k times.", gaussians.logsumexp(1)),
             ("That is the mean of the logarithms; the logarithm of a sum is not the sum of logarithms.",

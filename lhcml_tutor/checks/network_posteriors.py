@@ -5,20 +5,7 @@ import math
 import torch
 from torch import distributions
 
-from .exercises import NotYet, exercise, expect
-
-
-def _diagnose(known, otherwise):
-    """Return a hint for `expect`: the text beside the first known wrong answer that the value equals."""
-
-    def hint(value, wanted):
-        for text, wrong in known:
-            wrong = torch.as_tensor(wrong, dtype=torch.float64)
-            if value.shape == wrong.shape and torch.allclose(value, wrong, rtol=1e-6, atol=1e-9):
-                return text
-        return otherwise
-
-    return hint
+from .exercises import NotYet, diagnose, exercise, expect
 
 
 def gaussian_kl_reference(mean, log_sigma, prior_width):
@@ -36,7 +23,7 @@ def gaussian_kl(answer):
     posterior, prior = distributions.Normal(mean, sigma), distributions.Normal(0 * mean, tau + 0 * sigma)
     each = distributions.kl_divergence(posterior, prior)
     wanted, logs, half = each.sum(), (math.log(tau) - log_sigma).sum(), 0.5 * each.numel()
-    hint = _diagnose(
+    hint = diagnose(
         [
             ("The arguments are swapped: that is KL(p || q). Average under the posterior q, not under the prior.",
              distributions.kl_divergence(prior, posterior).sum()),
@@ -82,8 +69,8 @@ def output_moments(answer):
     mean = torch.stack([(x * w).sum(1) + c for w, c in zip(weight, bias)], dim=1)
     variance = torch.stack([(x**2 * w**2).sum(1) + c**2 for w, c in zip(s, b)], dim=1)
     expect("the mean", result[0], mean, 1e-9,
-           _diagnose([("The bias is missing.", mean - bias)], "x W^T + b with the means of the weights."))  # fmt: skip
-    hint = _diagnose(
+           diagnose([("The bias is missing.", mean - bias)], "x W^T + b with the means of the weights."))  # fmt: skip
+    hint = diagnose(
         [
             ("x must be squared as well: the variance of x w is x^2 sigma^2.", x @ (s**2).T + b**2),
             ("Variances add, not widths: square the sigmas of weights and bias.", x**2 @ s.T + b),
@@ -124,7 +111,7 @@ def split_variance(answer):
         ("Scatter over the members, which are the first axis.", means.std(1)),
     ]
     expect("the statistical part", result[0], statistical, 1e-9,
-           _diagnose(known, "The standard deviation of the means over the members."))  # fmt: skip
+           diagnose(known, "The standard deviation of the means over the members."))  # fmt: skip
     known = [
         ("Average the variances, not the sigmas: the root of the mean of sigma^2.", sigmas.mean(0)),
         ("That is a variance; take its root.", sigmas.square().mean(0)),
@@ -132,7 +119,7 @@ def split_variance(answer):
         ("Average over the members, which are the first axis.", sigmas.square().mean(1).sqrt()),
     ]
     expect("the systematic part", result[1], systematic, 1e-9,
-           _diagnose(known, "The root of the mean of sigma^2 over the members."))  # fmt: skip
+           diagnose(known, "The root of the mean of sigma^2 over the members."))  # fmt: skip
     return "variance of the means and mean of the variances"
 
 
@@ -158,7 +145,7 @@ def evidential_log_prob(answer):
         return norm - power * torch.log1p((y - gamma) ** 2 / (2 * beta * c))
 
     gammas = torch.lgamma(alpha + 0.5) - torch.lgamma(alpha)
-    hint = _diagnose(
+    hint = diagnose(
         [
             ("The exponent is alpha + 1/2.", t(alpha, beta, c, alpha)),
             ("The exponent is alpha + 1/2, not alpha + 1.", t(alpha, beta, c, alpha + 1)),
@@ -193,7 +180,7 @@ def coverage_curve(answer):
     edge = normal.icdf((1 + levels) / 2)
     wanted = wide.cdf(edge) - wide.cdf(-edge)
     distance = (u[:, None] - 0.5).abs()
-    hint = _diagnose(
+    hint = diagnose(
         [
             ("That is the fraction below the level; the central interval has half of the rest on each side.",
              (u[:, None] < levels).double().mean(0)),
