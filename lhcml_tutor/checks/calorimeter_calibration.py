@@ -74,7 +74,6 @@ def bin_of(answer):
     hint = diagnose(
         [
             ("It counts from 1: subtract 1, then clip.", right),
-            ("It counts from 1: subtract 1, then clip.", np.clip(right, 0, len(edges) - 2)),
             ("Values outside have no bin yet: -1 takes the last bin in Python; clip to 0 and len(edges) - 2.",
              right - 1),
             ("Values above the last edge need the last bin, len(edges) - 2: there is one bin less than edges.",
@@ -116,12 +115,8 @@ def split(answer):
              stat / math.sqrt(12)),
             ("That is the scatter of the clusters; the spread is over the draws, dim=0.", means.std(dim=1)),
         ],
-        [
-            ("That is the mean of the sigmas; variances are averaged, then the root.", sigmas.mean(dim=0)),
-        ],
-        [
-            ("Variances add, not standard deviations.", stat + syst),
-        ],
+        [("That is the mean of the sigmas; variances are averaged, then the root.", sigmas.mean(dim=0))],
+        [("Variances add, not standard deviations.", stat + syst)],
     )  # fmt: skip
     for name, value, right, known in zip(("statistical", "systematic", "total"), result, wanted, hints):
         expect(name, value, right, 1e-9, diagnose(known, "Variance over the draws; mean of sigma^2; their sum."),
@@ -171,10 +166,8 @@ def warn_outside_reference(clusters, ranges):
     for name, (low, high) in ranges.items():
         beyond = ~((clusters[name] >= low) & (clusters[name] <= high))
         if beyond.any():
-            what = (
-                f"{int(beyond.sum())} of {len(beyond)} clusters are outside the training range {low:.4g} to {high:.4g}"
-            )
-            warnings.warn(f"{name}: {what}", stacklevel=2)
+            told = f"{int(beyond.sum())} of {len(beyond)} clusters are outside the training range"
+            warnings.warn(f"{name}: {told} {low:.4g} to {high:.4g}", stacklevel=2)
         outside |= beyond
     return outside
 
@@ -273,10 +266,7 @@ MISTAKES = {
     "log_posterior": [
         (_normalised(lambda like, log_s, log_step, grid: like.log_softmax(1)), "step is missing"),
         (_normalised(lambda like, log_s, log_step, grid: like), "not normalised"),
-        (
-            _normalised(lambda like, log_s, log_step, grid: (like + log_s).log_softmax(1) - log_step),
-            "-log s is missing",
-        ),
+        (_normalised(lambda like, log_s, step, _: (like + log_s).log_softmax(1) - step), "-log s is missing"),
         (_normalised(lambda like, log_s, log_step, grid: like.log_softmax(0) - log_step), "over the clusters"),
         (_normalised(lambda like, log_s, log_step, grid: (like - grid).log_softmax(1) - log_step), "even in E"),
     ],
