@@ -179,12 +179,7 @@ def _warned(answer, clusters, ranges):
         given = {name: column.clone() for name, column in clusters.items()}
         mask = answer(given, dict(ranges))
     for name, column in clusters.items():
-        expect(
-            f"the column {name}",
-            given[name].nan_to_num(),
-            column.nan_to_num(),
-            hint="Mark clusters, do not change them.",
-        )
+        expect(f"the column {name}", given[name].nan_to_num(), column.nan_to_num(), hint="Only mark clusters.")
     return mask, [str(warning.message) for warning in caught]
 
 
