@@ -8,8 +8,8 @@
 # # 03a Bayesian networks, ensembles and evidential regression on amplitudes
 #
 # **Goal.** Ask a network how sure it is *of itself*. Build a Bayesian network layer by layer, an ensemble, a repulsive
-# ensemble and evidential regression; hide noise in one window of an amplitude, cut another hole into the training data,
-# and measure which method notices what. Then check all of them with the same coverage test.
+# ensemble and evidential regression; hide noise in one window of an amplitude, then cut the same window out of the
+# training data, and measure which method notices what. Then check all of them with the same coverage test.
 #
 # **Before you start.** [Lecture 03](../lectures/03_bayesian_networks.ipynb) (the losses) and
 # [tutorial 02a](02a_learned_uncertainty.ipynb) (pulls and coverage). **Time:** about 5 minutes of computing on a
@@ -69,9 +69,10 @@ def draw_noise(*shape):
 # exact. The networks see neither $\varepsilon$ nor the window.
 #
 # **Inputs.** Logarithms of all products $p_i \cdot p_j$, of sorted particles as in 02a. One of them is
-# $\log m_{gg}^2/2$. A smooth network is slow to learn an edge, so we also hand it waves
+# $\log(m_{gg}^2/2Q^2)$ with $Q = 400$ GeV. A smooth network is slow to learn an edge, so we also hand it waves
 # $\sin k\ell,\ \cos k\ell$ with $\ell = \log(m_{gg}/400\ \mathrm{GeV})$ and $k = 2, 4, \dots, 64$: a ladder of
-# resolutions, as in the positions of a transformer. They know nothing about where the window is.
+# resolutions, as in the positions of a transformer. They know nothing about where the window is: another reference mass
+# than 400 GeV only rotates each pair of sine and cosine, which the first layer can undo.
 
 
 # %%
@@ -118,8 +119,8 @@ lt.show(fig, "Distribution of the two-gluon mass; the window from 400 to 500 GeV
 # plenty of data on both sides.
 #
 # Every network is fitted to $y = (\log A - c)/w$, shifted and scaled to mean 0 and width 1. A $\sigma$ of $y$ times $w$
-# is the width of $\log A$, and for small numbers the relative uncertainty $\sigma/A$. All networks share the
-# heteroscedastic loss of 02a, which you have written there.
+# is the width of $\log A$, and for small numbers the relative uncertainty $\sigma/A$. All but the evidential one share
+# the heteroscedastic loss of 02a, which you have written there.
 
 
 # %%
@@ -157,16 +158,17 @@ data = {"x": x[train], "y": y[train]}
 # %% [markdown]
 # ## 2. A Bayesian network, by hand
 #
-# Every weight is a Gaussian $q(w) = \mathcal N(\mu, \sigma)$ instead of a number, and the loss is the negative ELBO of
-# the lecture, divided by the number $n$ of training events:
+# Every weight is a Gaussian $q(w) = \mathcal N(\mu, \sigma^2)$ instead of a number, and the loss is the negative ELBO
+# of the lecture, divided by the number $n$ of training events:
 #
 # $$ L = \Big\langle -\log p(y_i|x_i, w) \Big\rangle_{w \sim q,\ i} + \frac1n\, \mathrm{KL}(q \,\|\, p), \qquad
-# p(w) = \mathcal N(0, \tau) . $$
+# p(w) = \mathcal N(0, \tau^2) . $$
 #
 # ### Exercise 1: the KL divergence of the weights
 #
 # Do the integral $\mathrm{KL}(q\|p) = \int dw\, q \log(q/p)$ of two Gaussians by hand, and return its sum over all
-# weights, for `mean` and `log_sigma` of any shape.
+# weights, for `mean` and `log_sigma` of any shape. `prior_width` is the standard deviation $\tau$. Keep to the device
+# of `mean`.
 
 
 # %% tags=["solution"]
@@ -300,7 +302,8 @@ _ = train_network(models["Bayesian network"], functools.partial(bayesian_loss, n
 #
 # ### Exercise 3: the split
 #
-# Return the two as standard deviations, for `means` and `sigmas` of shape $(M, n)$.
+# Return the two as standard deviations, for `means` and `sigmas` of shape $(M, n)$; divide the scatter by $M$ or by
+# $M - 1$, as you like.
 
 
 # %% tags=["solution"]
@@ -323,7 +326,7 @@ split_variance = lt.checks.network_posteriors.split_variance(split_variance)
 #
 # Stuck? See the [solution](solutions/03a_network_posteriors.ipynb).
 #
-# The prediction is a **mixture** of the $M$ Gaussians, $p(y|x) = \frac1M \sum_m \mathcal N(y; f_m, \sigma_m)$. For
+# The prediction is a **mixture** of the $M$ Gaussians, $p(y|x) = \frac1M \sum_m \mathcal N(y; f_m, \sigma_m^2)$. For
 # each test event we keep its logarithm at the noisy target, and the probability $u$ that it gave to values below the
 # target.
 
@@ -386,19 +389,19 @@ print("shape of the outputs:", tuple(h.shape))
 print("four networks in batched products agree with four alone:",
       bool((h - torch.stack([network(x[:100]) for network in alone])).abs().max() < 1e-4))  # fmt: skip
 
-# %% [markdown]
-# `lt.ensembles.Ensemble` does this with parameters that train. The loss is the mean over events and the *sum* over
-# members: then each member gets the gradient that it would have alone. (Clipping the norm of all gradients together
-# would mix them, so it is off.)
+# %% [markdown] `lt.ensembles.Ensemble` does this with parameters that train. The loss is the mean over events and the
+# *sum* over members: then each member gets the gradient that it would have alone. (Clipping the norm of all gradients
+# together would mix them, so it is off, unlike for the single networks.)
 #
-# A **repulsive** ensemble adds a term that pushes the members' functions apart (lecture 03, section 10). With the mean
-# squared distance $d_{ij}^2 = \langle (f_i - f_j)^2 \rangle$ over the events of a batch and the kernel
+# A **repulsive** ensemble adds a term that pushes the members' functions apart (lecture 03, section 10). With the $N$
+# members' mean squared distance $d_{ij}^2 = \langle (f_i - f_j)^2 \rangle$ over the events of a batch and the kernel
 # $k_{ij} = e^{-d_{ij}^2/2h^2}$,
 #
 # $$ R = \sum_i \log \frac1N \sum_j k_{ij}, \qquad h^2 = \frac{\mathrm{median}_{i \ne j}\, d_{ij}^2}{2\log(N+1)}, \qquad
 # L = \sum_i \big\langle -\log p(y|f_i) \big\rangle + \frac{\beta}{n} R . $$
 #
-# Gradients flow through $f_i$, not through the $f_j$ that repel it. $\beta = 1$ is what the derivation gives.
+# Gradients flow through $f_i$, not through the $f_j$ that repel it. $\beta = 1$ is what the derivation gives, for a
+# flat prior: there is no weight decay here.
 
 
 # %%
@@ -443,7 +446,8 @@ for name, beta in kinds.items():
 #
 # ### Exercise 4: the evidential likelihood
 #
-# Return $\log p(y)$ event by event; all arguments have shape $(n)$.
+# Return $\log p(y)$ event by event; all arguments have shape $(n)$. Work with logarithms throughout: powers and Gamma
+# functions leave the range of float32. (This $\beta$ is not the strength of the repulsion.)
 
 
 # %% tags=["solution"]
@@ -596,14 +600,16 @@ lt.verdict("systematic part in the window over the hidden noise, evidential", ra
 # Right: the statistical parts differ, and they should be read one by one.
 #
 # - The **ensemble** sees the window, by a factor of two to three. Rightly so: the true error of the mean is larger
-#   there by about the same factor. Members that start differently follow different accidents of the noise.
+#   there by about the same factor. A likely reason: from different starts the members follow the noise differently, as
+#   long as training is not complete; what they share does not show. (Half a per cent of the error in the window is the
+#   shift $-s^2/2$ of 02a, which no spread shows.)
 # - The **Bayesian network** hardly does (a factor of 1.2 to 1.5). A likely reason: its widths belong to weights, and
 #   each weight serves all masses, so that a posterior of independent weights cannot open in one window alone
 #   (lecture 03, section 8).
 # - **Evidential regression** shows the window in "both" parts, by the same large factor. That is not a statistical
-#   error: its true error is below one per cent. The likelihood learns only the sum, about 10% inside, and the
-#   regulariser hands a share of it to $\sigma_{stat}$. Hence its systematic part is about a tenth too small,
-#   while the two together (the last column above) are right.
+#   error: its true error is below one per cent. The likelihood learns only the sum, about 10%
+#   inside. The regulariser would call *all* of it statistical; training ends on the way (lecture 03, section 11). Here
+#   the systematic part came out about a tenth too small, while the two together (the last column above) are right.
 #
 # ## 6. A hole in the data
 #
@@ -676,9 +682,8 @@ lt.verdict("statistical part in the gap over its sidebands, Bayesian network",
 lt.verdict("statistical part in the gap over its sidebands, evidential", gap["evidential"].rise["statistical"],
            ci=(0.7, 1.35), laptop=(0.8, 1.3), gpu=None, control={"ensemble": noticed})  # fmt: skip
 
-# %% [markdown]
-# One training is one throw of the dice. The runs of other seeds that are stored, with six waves among the inputs and
-# with none (`lhcml scan 03a -p waves=0,6 --seeds 3` makes them):
+# %% [markdown] One training is one throw of the dice. The runs that are stored, with six waves among the inputs and,
+# where they exist, with none (`lhcml scan 03a -p waves=0,6 --seeds 3` makes them):
 
 # %%
 names = {name: f"statistical part in the gap over its sidebands, {name}" for name in gap}
@@ -687,13 +692,12 @@ for run in sorted(stored, key=lambda run: (run["parameters"]["waves"], run["seed
     shown = [f"{name} {run['values'][full]:.2f}" for name, full in names.items() if run["values"].get(full)]
     print(f"{run['parameters']['waves']} waves, seed {run['seed']}:", "; ".join(shown))
 
-# %% [markdown]
-# *What you see.* The true error rises in the gap, most for the ensemble (about threefold; it is the most accurate
-# elsewhere, so it has most to lose). Its members, which agreed on both sides, go different ways in the gap: its
-# statistical part rises by a factor of two to three. That is an honest warning, if somewhat smaller than the error. The
-# other window, which was not removed, shows nothing. The Bayesian network and evidential regression do not notice:
-# their statistical parts stay within a few per cent of those in the sidebands, while their errors rise by 30 to 60%.
-# For three seeds at laptop scale we measured
+# %% [markdown] *What you see.* At laptop scale the true error rises in the gap, most for the ensemble (about threefold;
+# it is the most accurate elsewhere, so it has most to lose). Its members, which agreed on both sides, go different ways
+# in the gap: its statistical part rises by a factor of two to three. That is an honest warning, if somewhat smaller
+# than the error. The other window, which was not removed, shows nothing. The Bayesian network and evidential regression
+# do not notice: their statistical parts stay within a few per cent of those in the sidebands, while their errors rise
+# by 30 to 60%. For three seeds at laptop scale we measured
 #
 # | statistical part in the gap over sidebands (error) | seed 1 | seed 2 | seed 3 |
 # | --- | --- | --- | --- |
@@ -702,17 +706,18 @@ for run in sorted(stored, key=lambda run: (run["parameters"]["waves"], run["seed
 # | evidential, six waves | 0.99 (1.5) | 0.94 (1.6) | 0.95 (1.5) |
 # | ensemble, no waves | 1.00 (1.03) | 0.98 (0.99) | 0.96 (1.06) |
 #
-# Look at the last row. Without the waves among the inputs *nobody* notices the hole, and nobody has to: the error does
-# not rise. The amplitude is smooth in the logarithms, each event of the gap has neighbours on both sides, and the
-# networks carry on across. **A gap is a gap only in the coordinates in which the network can resolve it.** The waves,
-# which we needed to see an edge, are what makes extrapolation hard.
+# Look at the last row. Without the waves among the inputs even the ensemble does not notice the hole, and it need not:
+# its error does not rise. The amplitude is smooth in the logarithms, each event of the gap has neighbours on both
+# sides, and the networks carry on across. **A gap is a gap only in the coordinates in which the network can resolve
+# it.** The waves, which we needed to see an edge, are what makes bridging the gap hard.
 #
 # ## 7. What falls with more data, and what stays
 #
 # The smaller amplitude $q\bar q \to Zg$, now with 10% noise everywhere, and small networks, so that we can afford many
-# trainings. Bayesian networks are trained one after the other, for each training size $n$. An ensemble whose members
-# all see the same events would agree on their noise; so each of its members gets its own **bootstrap** sample: $n$
-# events drawn with replacement. All sizes train side by side in one batched ensemble.
+# trainings. Bayesian networks are trained one after the other, for each training size $n$. The members of section 3 saw
+# the same events, and so they share most of what the noise does to them; only what their starts and the short training
+# leave differs. For a statistical error give each member its own **bootstrap** sample: $n$ events drawn with
+# replacement. All sizes train side by side in one batched ensemble.
 
 # %%
 sizes = scale.pick(ci=(300, 1000, 3000), laptop=(300, 1000, 3000, 10_000), gpu=(300, 1000, 3000, 10_000, 30_000))
@@ -782,15 +787,16 @@ lt.verdict("systematic part over the noise at the largest size, bootstrap ensemb
 lt.verdict("systematic part over the noise at the largest size, Bayesian network", last[1][1] / 10,
            ci=(0.9, 1.4), laptop=(0.95, 1.1), gpu=None, control={"statistical part": last[1][0] / 10})  # fmt: skip
 
-# %% [markdown]
-# *What you see.* Left: the statistical part of the bootstrap ensemble falls about like $1/\sqrt n$, the systematic part
-# stays at the noise. (At 300 events it is below: a member that has learned its events by heart finds less scatter in
-# them than there is.) Right: the same for the Bayesian network, with a statistical part that is two to three
-# times as large as the true error. The fall is right, the height is that of the mean-field approximation. And its
-# systematic part comes down to the noise from above: at small $n$ it has learned the statistical part as well.
+# %% [markdown] *What you see.* Left: the statistical part of the bootstrap ensemble falls about like $1/\sqrt n$, the
+# systematic part stays at the noise. (At 300 events it is below: a member that has learned its events by heart finds
+# less scatter in them than there is.) Right: the Bayesian network. Its statistical part falls, too, but more slowly,
+# and is two to three times as large as the true error: at the data a mean-field band is too wide (lecture 03, section
+# 8). And its systematic part comes down to the noise from above: at small $n$ it has learned the statistical part as
+# well.
 #
-# The true error falls more slowly than either statistical part at the end. Part of it is the short training, which all
-# members have in common, and what all members share no spread can show.
+# The true error falls more slowly at the end. The noise has mean zero in $A$, not in $\log A$ (02a): all networks learn
+# $\log A - s^2/2$, half a per cent below the truth, as large as the statistical part of the ensemble at 10,000 events.
+# The short training does the rest. What all members share no spread can show.
 #
 # ## 8. How much do repulsive ensembles repel?
 #
@@ -840,16 +846,15 @@ lt.show(fig, "Distance between the members and error of their mean against the s
 lt.verdict("distance between members at beta = 1 over that without repulsion", distance[1] / distance[0],
            ci=(0.7, 1.3), laptop=(0.8, 1.3), gpu=None, control={"beta = 100": distance[4] / distance[0]})  # fmt: skip
 
-# %% [markdown]
-# *What you see.* At $\beta = 1$, the value of the derivation, members are as far apart as without any repulsion, within
-# the scatter of a few members. It takes $\beta = 100$ to push them apart by a factor of three to four. Why? A few
-# members cannot fill a space of many directions: by the lecture's estimate they cover $\log N/2d$ of the posterior's
-# variance in $d$ directions, and that is less than the differences which a short training leaves anyway. The authors
-# of arXiv:2509.00155 found the same with their networks: repulsive ensembles hardly repel.
+# %% [markdown] *What you see.* At $\beta = 1$, the value of the derivation, members are as far apart as without any
+# repulsion, within the scatter of a few members. It takes $\beta = 100$ to push them apart by a factor of about three.
+# Why? A few members cannot fill a space of many directions: by the lecture's estimate they cover $(\log N)/2d$ of the
+# posterior's variance in $d$ directions, a tenth for $N = 8$ and $d = 10$, and that is probably less than the
+# differences which a short training leaves anyway. The authors of arXiv:2509.00155 found the same with their networks:
+# repulsive ensembles hardly repel.
 #
-# A larger $\beta$ is no longer a posterior but a knob. Between 30 and 100 it happens to bring the distance to the size
-# of the true error; at 300 the mean begins to suffer. One would have to tune it on validation events, like any other
-# calibration.
+# A larger $\beta$ is no longer a posterior but a knob; at 300 the mean begins to suffer. One would have to tune it on
+# validation events, like any other calibration.
 #
 # ## 9. An ensemble of poor networks
 #
@@ -860,7 +865,7 @@ lt.verdict("distance between members at beta = 1 over that without repulsion", d
 #
 # - **averaged:** a Gaussian of variance $\langle \sigma_m^2 \rangle$,
 # - **total:** a Gaussian of variance $\langle \sigma_m^2 \rangle$ plus the scatter of the $f_m$,
-# - **mixture:** the density $\frac1N \sum_m \mathcal N(f_m, \sigma_m)$, with its own intervals.
+# - **mixture:** the density $\frac1N \sum_m \mathcal N(f_m, \sigma_m^2)$, with its own intervals.
 
 # %%
 make_tiny = functools.partial(lt.layers.MLP, x_zg.shape[1], 2, hidden=(16, 16))
@@ -920,17 +925,16 @@ lt.verdict("68% coverage of the mixture, 16 poor networks", covered["mixture"][a
 lt.verdict("pull width with averaged sigma, all poor networks", widths["averaged"][-1], ci=(0.4, 0.85),
            laptop=(0.4, 0.85), gpu=None, control={"calibrated": 1.0})  # fmt: skip
 
-# %% [markdown]
-# *What you see.* One poor network is nearly calibrated (a pull width of 0.9 is typical): it has learned how far off
-# it is. Sixteen are not. Their mean is better than each of them, but each $\sigma_m$ still speaks of its own network,
-# so the averaged $\sigma$ is half as large again as it should be: pulls of width 0.7, and a "68%" interval that covers
-# more than nine in ten. Adding the scatter of the members makes it worse, as the lecture predicted, and the mixture is
-# too wide as well. More members do not help: from 32 on the width stays near 0.6.
+# %% [markdown] *What you see.* One poor network is nearly calibrated (a pull width of 0.8 to 0.9 is typical): it has
+# learned how far off it is. Sixteen are not. Their mean is better than each of them, but each $\sigma_m$ still speaks
+# of its own network, so the averaged $\sigma$ is about half as large again as it should be: pulls of width 0.6 to 0.7.
+# Adding the scatter of the members makes it worse, as the lecture predicted. The mixture is too wide as well: its "68%"
+# interval covers about 95%. More members do not help: from 32 on the width stays near 0.6.
 #
 # All the same the mixture has the larger held-out likelihood than the average member, and it must: the logarithm is
 # concave. It is a better prediction with a worse label. The cure is one factor from validation events, or a new
-# $\sigma(x)$ fitted to the residuals of the mean. `lhcml scan 03a -p members=8,32,128,512 --seeds 3` repeats this with
-# other seeds; its stored pull widths, where they exist, are the crosses on the left.
+# $\sigma(x)$ fitted to the residuals of the mean. `lhcml scan 03a -p members=16,32,128 --seeds 3` repeats this with
+# other seeds (it needs sixteen members or more); its stored pull widths, where they exist, are the crosses on the left.
 #
 # And what does it cost to train many? On a CPU the first thirty tiny networks are almost free, because a single one is
 # too small to keep the processor busy. In one of our runs 128 took three times as long as one, and 512 nine times:
@@ -1015,9 +1019,9 @@ lt.verdict("68% coverage, repulsive ensemble", curve_at["repulsive ensemble", "a
 
 # %% [markdown]
 # *What you see.* Inside the window (right), where noise dominates, all five are on the diagonal at full training:
-# noise is the easy case. Over all events, nine in ten of which have no noise, the single network and evidential
+# noise is the easy case. Over all events, eight in nine of which have no noise, the single network and evidential
 # regression are close to the diagonal, and the planted mistake, $\sigma$ halved, is found far below it. The two
-# ensembles and the Bayesian network lie far *above*: their 68% intervals hold more than 80% of the targets. For the
+# ensembles and the Bayesian network lie far *above*: their 68% intervals hold 80 to 90% of the targets. For the
 # ensembles this is section 9 once more, with networks that are not poor at all: the members' $\sigma$ is honest for a
 # member, and the mean is better.
 # The Bayesian network's $\sigma_{syst}$, learned with noisy weights, contains $\sigma_{stat}$ already (lecture 03,
@@ -1035,11 +1039,11 @@ for name, found in results.items():
     print(f"{name:20s} {log_p:7.3f} {width:6.2f} {coverage_error[name, 'all test events']:9.3f} {seconds[name]:9.1f} "
           f"{prediction_seconds[name]:11.2f} {number:11,d}")  # fmt: skip
 
-# %% [markdown]
-# *How to read it.* The ensemble has the largest held-out likelihood and the worst coverage: log p rewards the better
-# mean more than it punishes a $\sigma$ that is too large. The single network and evidential regression are calibrated
-# and cheap. The price of the Bayesian network is a less accurate mean at equal steps, and a few dozen draws for each
-# prediction. No column alone picks the winner.
+# %% [markdown] *How to read it.* At laptop scale the ensembles have the largest held-out likelihood and the worst
+# coverage (their 68% cover about 90%, those of the Bayesian network 85%): $\log p$ rewards the better mean more than it
+# punishes a $\sigma$ that is too large. The single network and evidential regression are calibrated and cheap. The
+# price of the Bayesian network is a less accurate mean at equal steps, and a few dozen draws for each prediction. No
+# column alone picks the winner.
 #
 # ## 12. What you have seen
 #
@@ -1047,8 +1051,9 @@ for name, found in results.items():
 # - All three methods find hidden noise in a window, at its true size. Which *statistical* part sees it is another
 #   question: the ensemble's does, the Bayesian network's hardly, the evidential one shares out a sum.
 # - A hole in the data is seen by the ensemble, if the inputs resolve it; by the others not reliably.
-# - The statistical part falls like $n^{-1/2}$, the systematic part stays at the noise. Falling right is not being
-#   right: the height was off by a factor of two or more for the Bayesian network.
+# - The bootstrap ensemble's statistical part falls like $n^{-1/2}$, the Bayesian network's more slowly; the systematic
+#   part stays at the noise. Falling is not being right: the height was off by a factor of two or more for the Bayesian
+#   network.
 # - Repulsion at its derived strength changes nothing that we could measure.
 # - The average of many honest $\sigma$ is not the $\sigma$ of the average. Test coverage of what you quote.
 #

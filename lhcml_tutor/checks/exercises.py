@@ -88,6 +88,21 @@ def diagnose(known, otherwise):
     return hint
 
 
+def gradient(what, value, free):
+    """Return the gradient of the sum of a tensor in another one, or say that there is none.
+
+    Raises:
+        NotYet: the value has no gradient.
+    Example:
+        >>> x = torch.tensor([1.0, 2.0], requires_grad=True)
+        >>> gradient("the sum of squares", x**2, x)
+        tensor([2., 4.])
+    """
+    if not (torch.is_tensor(value) and value.requires_grad):
+        raise NotYet(f"{what} has no gradient; keep to torch functions and do not detach.")
+    return torch.autograd.grad(value.sum(), free)[0]
+
+
 def _numbers(value):
     """Return a tensor in float64; a plain Python number must not pass through torch's float32."""
     value = value.detach() if torch.is_tensor(value) else torch.as_tensor(value, dtype=torch.float64)

@@ -5,14 +5,7 @@ import math
 import torch
 from torch import distributions
 
-from .exercises import NotYet, diagnose, exercise, expect
-
-
-def _gradient(what, value, free):
-    """Return the gradient of a sum of values in a tensor, or say that there is none."""
-    if not value.requires_grad:
-        raise NotYet(f"{what} has no gradient; keep to torch functions and do not detach.")
-    return torch.autograd.grad(value.sum(), free)[0]
+from .exercises import diagnose, exercise, expect, gradient
 
 
 def _gaussians(n=200, seed=5):
@@ -60,8 +53,8 @@ def heteroscedastic_loss(answer):
         free = {"mean": mean, "log_sigma": log_sigma}
         free[name] = free[name].clone().requires_grad_()
         loss = answer(free["mean"], free["log_sigma"], target)
-        gradient = _gradient(f"the loss in {name}", loss, free[name])
-        expect(f"the gradient in {name}", gradient, slope / len(mean), 1e-9, "Is something detached?")
+        slope_found = gradient(f"the loss in {name}", loss, free[name])
+        expect(f"the gradient in {name}", slope_found, slope / len(mean), 1e-9, "Is something detached?")
     return "value and gradient agree with the Gaussian likelihood"
 
 
@@ -182,7 +175,7 @@ def mixture_log_likelihood(answer):
     )  # fmt: skip
     expect("log p", answer(log_weights, means, log_sigmas, target), wanted, 1e-9, hint, tensor=True)
     free = means.clone().requires_grad_()
-    slope = _gradient("log p", answer(log_weights, free, log_sigmas, target), free)
+    slope = gradient("log p", answer(log_weights, free, log_sigmas, target), free)
     shares = torch.softmax(log_weights + gaussians, dim=1)
     expect("the gradient in the means", slope, shares * (target[:, None] - means) / (2 * log_sigmas).exp(), 1e-9,
            "Is something detached?")  # fmt: skip

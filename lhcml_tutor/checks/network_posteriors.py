@@ -5,7 +5,7 @@ import math
 import torch
 from torch import distributions
 
-from .exercises import NotYet, diagnose, exercise, expect
+from .exercises import NotYet, diagnose, exercise, expect, gradient
 
 
 def gaussian_kl_reference(mean, log_sigma, prior_width):
@@ -34,18 +34,19 @@ def gaussian_kl(answer):
              (math.log(tau) - log_sigma + (sigma**2 + mean**2) / tau**2 - 0.5).sum()),
             ("That is the mean over the weights; the KLs of independent weights add up.", each.mean()),
             ("That is one number for each weight; take the sum.", each),
+            ("prior_width is the standard deviation tau, not the variance.",
+             (math.log(tau) / 2 - log_sigma + (sigma**2 + mean**2) / (2 * tau) - 0.5).sum()),
             ("sigma must be squared: exp(2 log sigma).",
              (math.log(tau) - log_sigma + (sigma + mean**2) / (2 * tau**2) - 0.5).sum()),
         ],
         "The sum over the weights of log(tau / sigma) + (sigma^2 + mean^2) / (2 tau^2) - 1/2.",
     )  # fmt: skip
-    expect("the KL divergence", answer(mean, log_sigma, tau), wanted, 1e-9, hint)
-    free = log_sigma.clone().requires_grad_()
-    value = answer(mean, free, tau)
-    if not (torch.is_tensor(value) and value.requires_grad):
-        raise NotYet("the KL has no gradient; keep to torch functions and do not detach.")
-    (gradient,) = torch.autograd.grad(value, free)
-    expect("its gradient in log sigma", gradient, sigma**2 / tau**2 - 1, 1e-9, "Is something detached?")
+    expect("the KL divergence", answer(mean, log_sigma, tau), wanted, 1e-6, hint, tensor=True)
+    for name, slope in (("mean", mean / tau**2), ("log sigma", sigma**2 / tau**2 - 1)):
+        free = {"mean": mean.clone(), "log sigma": log_sigma.clone()}
+        free[name].requires_grad_()
+        found = gradient(f"the KL in {name}", answer(*free.values(), tau), free[name])
+        expect(f"its gradient in {name}", found, slope, 1e-6, "Is something detached?")
     return "it agrees with torch.distributions, and so does its gradient"
 
 
@@ -69,7 +70,8 @@ def output_moments(answer):
     mean = torch.stack([(x * w).sum(1) + c for w, c in zip(weight, bias)], dim=1)
     variance = torch.stack([(x**2 * w**2).sum(1) + c**2 for w, c in zip(s, b)], dim=1)
     expect("the mean", result[0], mean, 1e-9,
-           diagnose([("The bias is missing.", mean - bias)], "x W^T + b with the means of the weights."))  # fmt: skip
+           diagnose([("The bias is missing.", mean - bias)], "x W^T + b with the means of the weights."),
+           tensor=True)  # fmt: skip
     hint = diagnose(
         [
             ("x must be squared as well: the variance of x w is x^2 sigma^2.", x @ (s**2).T + b**2),
@@ -81,7 +83,10 @@ def output_moments(answer):
         ],
         "Sum over the inputs of x^2 sigma_W^2, plus sigma_b^2.",
     )
-    expect("the variance", result[1], variance, 1e-9, hint)
+    expect("the variance", result[1], variance, 1e-9, hint, tensor=True)
+    free = log_s.clone().requires_grad_()
+    slope = gradient("the variance", answer(x, weight, bias, free, log_b)[1], free)
+    expect("the gradient of the variance", slope, 2 * s**2 * (x**2).sum(0), 1e-9, "Is something detached?")
     return "it agrees with the sum written out weight by weight"
 
 
@@ -111,7 +116,7 @@ def split_variance(answer):
         ("Scatter over the members, which are the first axis.", means.std(1)),
     ]
     expect("the statistical part", result[0], statistical, 1e-9,
-           diagnose(known, "The standard deviation of the means over the members."))  # fmt: skip
+           diagnose(known, "The standard deviation of the means over the members."), tensor=True)  # fmt: skip
     known = [
         ("Average the variances, not the sigmas: the root of the mean of sigma^2.", sigmas.mean(0)),
         ("That is a variance; take its root.", sigmas.square().mean(0)),
@@ -119,7 +124,7 @@ def split_variance(answer):
         ("Average over the members, which are the first axis.", sigmas.square().mean(1).sqrt()),
     ]
     expect("the systematic part", result[1], systematic, 1e-9,
-           diagnose(known, "The root of the mean of sigma^2 over the members."))  # fmt: skip
+           diagnose(known, "The root of the mean of sigma^2 over the members."), tensor=True)  # fmt: skip
     return "variance of the means and mean of the variances"
 
 
@@ -132,7 +137,7 @@ def evidential_log_prob_reference(gamma, nu, alpha, beta, y):
 
 @exercise(reference=evidential_log_prob_reference)
 def evidential_log_prob(answer):
-    """The evidential density against the Student-t of torch.distributions, and against quadrature over sigma^2."""
+    """The evidential density against the Student-t of torch.distributions, with its gradient, and far out."""
     generator = torch.Generator().manual_seed(14)
     gamma, y = torch.randn(2, 50, dtype=torch.float64, generator=generator)
     nu, alpha, beta = 0.3 + 2 * torch.rand(3, 50, dtype=torch.float64, generator=generator)
@@ -161,7 +166,14 @@ def evidential_log_prob(answer):
         ],
         "lgamma(alpha + 1/2) - lgamma(alpha) - log(2 pi beta c) / 2 - (alpha + 1/2) log(1 + Delta^2 / (2 beta c)).",
     )  # fmt: skip
-    expect("log p", answer(gamma, nu, alpha, beta, y), wanted, 1e-9, hint)
+    expect("log p", answer(gamma, nu, alpha, beta, y), wanted, 1e-9, hint, tensor=True)
+    free = gamma.clone().requires_grad_()
+    slope = gradient("log p", answer(free, nu, alpha, beta, y), free)
+    expect("the gradient in gamma", slope, (2 * alpha + 1) * (y - gamma) / (2 * beta * c + (y - gamma) ** 2), 1e-9,
+           "Is something detached?")  # fmt: skip
+    far = [torch.full((2,), value, dtype=torch.float64) for value in (0.0, 1.0, 200.0, 0.01, 30.0)]
+    expect("log p of an outlier", answer(*far), evidential_log_prob_reference(*far), 1e-9,
+           "Add logarithms: powers and Gamma functions leave the range of the numbers.")  # fmt: skip
     return "it is a Student-t with 2 alpha degrees of freedom"
 
 
@@ -191,7 +203,7 @@ def coverage_curve(answer):
         ],
         "The mean of |u - 1/2| < L / 2, level by level.",
     )  # fmt: skip
-    expect("the coverage", answer(u, levels), wanted, 1e-3, hint)
+    expect("the coverage", answer(u, levels), wanted, 1e-3, hint, tensor=True)
     return "the curve of a sigma that is a third too small is recovered"
 
 
@@ -202,6 +214,8 @@ MISTAKES = {
         (lambda m, s, t: ((torch.exp(2 * s) + m**2) / (2 * t**2) - 0.5).sum(), "logarithm log(tau / sigma) is missing"),
         (lambda m, s, t: gaussian_kl_reference(m, s, t) / m.numel(), "mean over the weights"),
         (lambda m, s, t: gaussian_kl_reference(m, s, t).detach(), "no gradient"),
+        (lambda m, s, t: gaussian_kl_reference(m.detach(), s, t), "no gradient"),
+        (lambda m, s, t: gaussian_kl_reference(m, s, t**0.5), "not the variance"),
     ],
     "output_moments": [
         (lambda x, w, b, s, c: (x @ w.T + b, x @ torch.exp(2 * s).T + torch.exp(2 * c)), "x must be squared"),
@@ -221,6 +235,7 @@ MISTAKES = {
         (lambda g, n, a, b, y: evidential_log_prob_reference(g, 1 / n, a, b, y), "not 1 + nu"),
         (lambda g, n, a, b, y: -evidential_log_prob_reference(g, n, a, b, y), "minus the logarithm"),
         (lambda g, n, a, b, y: evidential_log_prob_reference(g, n, a, b, y).mean(), "mean over the events"),
+        (lambda g, n, a, b, y: evidential_log_prob_reference(g, n, a, b, y).exp().log(), "Add logarithms"),
     ],
     "coverage_curve": [
         (lambda u, q: (u[:, None] < q).double().mean(0), "below the level"),
