@@ -24,7 +24,7 @@ LINES = tuple(entry["linestyle"] for entry in STYLE["axes.prop_cycle"])
 PIXELS_PER_INCH = 100  # on the page; the picture itself has SHARPNESS times as many
 SHARPNESS = 1.3
 WIDEST = 1000  # pixels, wider figures are scaled down
-MOST_PIXELS = 640_000  # of a picture: one with many rows is less sharp
+MOST_PIXELS = 640_000, 530_000  # of a picture; of one that is larger than two panels on the page
 
 # A label that names one of these has a dimension and needs a unit in brackets.
 DIMENSIONFUL = re.compile(
@@ -88,7 +88,8 @@ def png(fig):
     before, small = (fig.canvas, fig.dpi), io.BytesIO()
     try:
         pixels = fig.get_figwidth() * fig.get_figheight() * PIXELS_PER_INCH**2
-        fig.dpi = PIXELS_PER_INCH * min(SHARPNESS, (MOST_PIXELS / pixels) ** 0.5)
+        most = MOST_PIXELS[int(pixels > 450_000)]
+        fig.dpi = PIXELS_PER_INCH * min(SHARPNESS, (most / pixels) ** 0.5)
         canvas = FigureCanvasAgg(fig)
         canvas.draw()  # savefig would draw it twice to lay it out
         picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
