@@ -24,7 +24,7 @@ LINES = tuple(entry["linestyle"] for entry in STYLE["axes.prop_cycle"])
 PIXELS_PER_INCH = 100  # on the page; the picture itself has SHARPNESS times as many
 SHARPNESS = 1.3
 WIDEST = 1000  # pixels, wider figures are scaled down
-MOST_PIXELS = 640_000, 530_000  # of a picture; of one that is larger than two panels on the page
+MOST_PIXELS = 640_000, 470_000  # of a picture; of one that is larger than two panels on the page
 
 # A label that names one of these has a dimension and needs a unit in brackets.
 DIMENSIONFUL = re.compile(
