@@ -64,9 +64,10 @@ chance = {z: math.erfc(z / math.sqrt(2)) / 2 for z in (5, 5 / 1.5)}
 print(f"5 standard deviations, one side: chance {chance[5]:.1e}")
 print(f"the same with errors that are a third too small: chance {chance[5 / 1.5]:.1e}")
 
-# %% [markdown] slideshow={"slide_type": "skip"} To know *which* jets are the good ones is worth 4.5 times the
-# luminosity, where resolution is the error. And a discovery at five standard deviations with errors that are a third
-# too small is one at 3.3, fifteen hundred times as likely to be a fluctuation.
+# %% [markdown] slideshow={"slide_type": "skip"}
+# To know *which* jets are the good ones is worth 4.5 times the luminosity, where resolution is the error. And a
+# discovery at five standard deviations with errors that are a third too small is one at 3.3, fifteen hundred times as
+# likely to be a fluctuation.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 2. Two kinds of error
@@ -780,11 +781,12 @@ right.set(
 right.legend(loc="upper right", fontsize=12, ncols=2, columnspacing=1.0, handlelength=1.8)
 lt.show(fig, "Left: force on the mean against misfit. Right: misfit against steps; with the plain loss it stays large")
 
-# %% [markdown] slideshow={"slide_type": "skip"} *What you see.* Left, the force. For $\beta = 0$ it is strongest where
-# the misfit equals the noise and falls beyond. Right, three trainings of the same network with as many steps; thick the
-# misfit, thin $\sigma_\theta$. The plain loss has given up a part of the curve and calls it noise: its rms misfit of
-# 0.87 is even larger than that of the best constant, 0.79. Both cures come down to 0.03 to 0.04, a few times the noise.
-# (At step 600 the third one starts with a random $\sigma_\theta$, which shakes the mean for a while.)
+# %% [markdown] slideshow={"slide_type": "skip"}
+# *What you see.* Left, the force. For $\beta = 0$ it is strongest where the misfit equals the noise and falls beyond.
+# Right, three trainings of the same network with as many steps; thick the misfit, thin $\sigma_\theta$. The plain loss
+# has given up a part of the curve and calls it noise: its rms misfit of 0.87 is even larger than that of the best
+# constant, 0.79. Both cures come down to 0.03 to 0.04, a few times the noise. (At step 600 the third one starts with a
+# random $\sigma_\theta$, which shakes the mean for a while.)
 #
 # - **Nothing warns.** The loss of the first falls like any other. Its pulls have a width of one: $\sigma$ is honest
 #   about the misfit. Only its *size* tells, some hundred times the noise of the targets. (It is not the clipping of
@@ -878,12 +880,12 @@ right.set(xlabel="training steps", ylabel="loss in nats", xlim=(0, 600), ylim=(-
 right.legend(loc="upper left", fontsize=12)
 lt.show(fig, "Left: bands of 40 jets at the last step, pinched at points, and at the best step. Right: losses diverge")
 
-# %% [markdown] slideshow={"slide_type": "skip"} *What you see.* Left, the band at the last step is pinched to nothing
-# where the curve runs through jets. Right, the training loss falls far below what the truth itself would have, while
-# validation runs away. On the *training* jets the squares stay at $\frac12$ all the time: section 5's test must be made
-# on new points, too. The MSE would have overfitted as well, but this loss punishes confidence that is wrong with a
-# square over $\sigma^2$, so that a few jets bring the validation loss to any height (pulls on new jets: 2.5 wide in the
-# core, with a standard deviation of 7.6).
+# %% [markdown] slideshow={"slide_type": "skip"}
+# *What you see.* Left, the band at the last step is pinched to nothing where the curve runs through jets. Right, the
+# training loss falls far below what the truth itself would have, while validation runs away. On the *training* jets the
+# squares stay at $\frac12$ all the time: section 5's test must be made on new points, too. The MSE would have
+# overfitted as well, but this loss punishes confidence that is wrong with a square over $\sigma^2$, so that a few jets
+# bring the validation loss to any height (pulls on new jets: 2.5 wide in the core, with a standard deviation of 7.6).
 #
 # Cures: stop at the best validation loss (`valid=` in `lt.fit`, green); more points; weight decay; fewer weights for
 # $\sigma$ than for the mean; an average over networks (chapter 03). A floor under $\sigma$ stops the divergence; what
@@ -1059,10 +1061,11 @@ right.set(xlabel=r"pull $\Phi^{-1}(u)$", ylabel="density", xlim=(-4, 4), ylim=(0
 right.legend(loc="upper left", fontsize=12)
 lt.show(fig, "Left: density of the response at 50 GeV, skewed truth, one and three Gaussians. Right: their pulls")
 
-# %% [markdown] slideshow={"slide_type": "skip"} *What you see.* Left, the true density at 50 GeV (dotted), skewed to
-# low values. One Gaussian has its mean and width, and neither its peak nor its tail; three of them nearly lie on it.
-# Right, the pulls: lopsided for one, a unit Gaussian for three. In numbers: one Gaussian is at its limit of 0.09 nats;
-# three leave between 0.003 and 0.013 nats, depending on the seed.
+# %% [markdown] slideshow={"slide_type": "skip"}
+# *What you see.* Left, the true density at 50 GeV (dotted), skewed to low values. One Gaussian has its mean and width,
+# and neither its peak nor its tail; three of them nearly lie on it. Right, the pulls: lopsided for one, a unit Gaussian
+# for three. In numbers: one Gaussian is at its limit of 0.09 nats; three leave between 0.003 and 0.013 nats, depending
+# on the seed.
 #
 # **When not.** On Gaussian noise three components gain nothing (third line of the output). They cost: the density has
 # many equal descriptions (components can change places), they may stay together when they start together, and with few

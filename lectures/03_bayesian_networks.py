@@ -575,12 +575,12 @@ lt.verdict("exponent of the statistical part against training size", exponent, c
 lt.verdict("systematic part over the noise at 6400 points", float(syst[3]) / noise, ci=(0.973, 1.083),
            laptop=(0.973, 1.083), gpu=None, control={"100 points": float(syst[0]) / noise}, floor=0.05)  # fmt: skip
 
-# %% [markdown] slideshow={"slide_type": "skip"} *What you see.* The statistical part (blue) falls about like
-# $1/\sqrt n$. The true error (crosses) falls with it up to 1600 points, and then stays at 0.012: something else limits
-# it there, of which the statistical part knows nothing. The systematic part settles at the noise, and comes to it from
-# above: at 100 points it is twice as large, because it has learned the statistical part, and what this network cannot
-# resolve yet. With the wrong factor (pink) the statistical part does not fall: 6400 points or 100, this network
-# believes that it has seen 50.
+# %% [markdown] slideshow={"slide_type": "skip"}
+# *What you see.* The statistical part (blue) falls about like $1/\sqrt n$. The true error (crosses) falls with it up to
+# 1600 points, and then stays at 0.012: something else limits it there, of which the statistical part knows nothing. The
+# systematic part settles at the noise, and comes to it from above: at 100 points it is twice as large, because it has
+# learned the statistical part, and what this network cannot resolve yet. With the wrong factor (pink) the statistical
+# part does not fall: 6400 points or 100, this network believes that it has seen 50.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 8. A network whose exact answer we know
@@ -918,11 +918,11 @@ lt.verdict("band of the anchored ensemble over the exact band, at the data", our
 lt.verdict("band of the anchored ensemble over the exact band, in the gap", ours["in the gap"], ci=(0.89, 1.7),
            laptop=(0.89, 1.7), gpu=None, control={"weight decay": ratios["weight decay"]["in the gap"]})  # fmt: skip
 
-# %% [markdown] slideshow={"slide_type": "skip"} Plain: hardly any spread at the data, about the right one in the gap,
-# and pulls of more than ten where the members have agreed on the noise of the points. Weight decay: the members are one
-# function. Anchored: too wide by 8 to 19% at the data and by 20 to 35% in the gap, probably because a network is not
-# linear. Its pulls are within 20% of one, or of the exact ones of the same four toys, as far as four toys can tell:
-# each has few independent places.
+# %% [markdown] slideshow={"slide_type": "skip"}
+# Plain: hardly any spread at the data, about the right one in the gap, and pulls of more than ten where the members
+# have agreed on the noise of the points. Weight decay: the members are one function. Anchored: too wide by 8 to 19% at
+# the data and by 20 to 35% in the gap, probably because a network is not linear. Its pulls are within 20% of one, or of
+# the exact ones of the same four toys, as far as four toys can tell: each has few independent places.
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### The mean is better than its members
@@ -997,12 +997,12 @@ lt.show(
     "Pulls of poor networks get narrower with each member, more so with the mixture; of overfitted ones they are wide",
 )
 
-# %% [markdown] slideshow={"slide_type": "skip"} *What you see.* Left, the mean of 16 members with its two bands,
-# averaged $\sigma$ (blue) and mixture (orange); right, the width of the pulls against the number of members. Top: poor
-# networks, 50 steps. One member is about calibrated. Sixteen are not: the mean improves, its quoted width does not.
-# Bottom: 50 points and 400 steps, overfitted. All quoted widths are too small (pulls of 1.25 to 1.5), and the mixture
-# is slightly better. The remedy is the same in both: *recalibrate on validation data*, one factor, or fit a new
-# $\sigma(x)$ to the residuals of $\bar f$.
+# %% [markdown] slideshow={"slide_type": "skip"}
+# *What you see.* Left, the mean of 16 members with its two bands, averaged $\sigma$ (blue) and mixture (orange); right,
+# the width of the pulls against the number of members. Top: poor networks, 50 steps. One member is about calibrated.
+# Sixteen are not: the mean improves, its quoted width does not. Bottom: 50 points and 400 steps, overfitted. All quoted
+# widths are too small (pulls of 1.25 to 1.5), and the mixture is slightly better. The remedy is the same in both:
+# *recalibrate on validation data*, one factor, or fit a new $\sigma(x)$ to the residuals of $\bar f$.
 #
 # Try: (a) where between 50 and 400 steps do the two curves meet 1? (b) noise 0.45: why does everything become flat?
 # (c) 200 points, 400 steps.
@@ -1127,12 +1127,12 @@ lt.show(
 )
 
 
-# %% [markdown] slideshow={"slide_type": "skip"} *What you see.* Left: without repulsion all members sit at the peak
-# (star). With $h = 0.3$ they fill the ellipse, a little too tightly. With $h = 0.5$, more than the narrow direction
-# has, they line up. Right: the formula $\log N/2d$ (dashed) against the measurement. (In one or two directions the
-# formula, which assumes that all pairs are about equally far apart, is too large: 0.78 and 0.56 instead of 1.39 and
-# 0.69. From ten on it holds within 5%.) Repulsion works in few dimensions. In many it covers a small part, and more
-# members help by a logarithm only.
+# %% [markdown] slideshow={"slide_type": "skip"}
+# *What you see.* Left: without repulsion all members sit at the peak (star). With $h = 0.3$ they fill the ellipse, a
+# little too tightly. With $h = 0.5$, more than the narrow direction has, they line up. Right: the formula $\log N/2d$
+# (dashed) against the measurement. (In one or two directions the formula, which assumes that all pairs are about
+# equally far apart, is too large: 0.78 and 0.56 instead of 1.39 and 0.69. From ten on it holds within 5%.) Repulsion
+# works in few dimensions. In many it covers a small part, and more members help by a logarithm only.
 #
 # And in our network? The data fix 7 directions, and the gap leaves a few more to the prior.
 
@@ -1170,11 +1170,11 @@ ours, others = ratios["repulsive"], ("weight decay", "anchored")
 lt.verdict("band of the repulsive ensemble over the exact band, in the gap", ours["in the gap"], ci=(0.31, 0.56),
            laptop=(0.31, 0.56), gpu=None, control={kind: ratios[kind]["in the gap"] for kind in others})  # fmt: skip
 
-# %% [markdown] slideshow={"slide_type": "skip"} Less than a third of the exact band at the data, less than half in the
-# gap. For the $d = 7$ directions that the data fix, the formula says $\sqrt{\log 16/2d} = 0.45$. That is much more than
-# weight decay alone (0.1), far less than the posterior, and in the gap less than the plain ensemble, which has no prior
-# to pull it back. One can multiply the repulsion by a factor $\beta$, which multiplies $s^2$ by $\beta$, and tune
-# $\beta$ on validation data.
+# %% [markdown] slideshow={"slide_type": "skip"}
+# Less than a third of the exact band at the data, less than half in the gap. For the $d = 7$ directions that the data
+# fix, the formula says $\sqrt{\log 16/2d} = 0.45$. That is much more than weight decay alone (0.1), far less than the
+# posterior, and in the gap less than the plain ensemble, which has no prior to pull it back. One can multiply the
+# repulsion by a factor $\beta$, which multiplies $s^2$ by $\beta$, and tune $\beta$ on validation data.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 11. Evidential regression: one network, one pass
@@ -1288,8 +1288,9 @@ lt.verdict("statistical part of evidential regression at 10,000 over 100 targets
 # noise and to gaps (arXiv:2509.00155): as an *alarm* it can be useful, and it is cheap. As an error bar its split
 # needs a calibration from elsewhere. The total does not.
 
-# %% [markdown] slideshow={"slide_type": "fragment"} **Check yourself 4.** Which of the methods of this lecture would
-# notice that a tenth of your training targets, chosen at random, are wrong by exactly $+5\%$?
+# %% [markdown] slideshow={"slide_type": "fragment"}
+# **Check yourself 4.** Which of the methods of this lecture would notice that a tenth of your training targets, chosen
+# at random, are wrong by exactly $+5\%$?
 #
 # <details><summary>Answer</summary>
 #

@@ -420,8 +420,9 @@ ax.set(xscale="log", yscale="log", xlabel="hidden noise $s$ [%]", ylabel=r"learn
 ax.legend()
 lt.show(fig, "Learned sigma against hidden noise for Zg: variances add, widths do not")
 
-# %% [markdown] *What you see.* Down to the smallest noise the points follow the sum of *squares* (solid); the sum of
-# widths (dashed) is excluded by the leftmost one.
+# %% [markdown]
+# *What you see.* Down to the smallest noise the points follow the sum of *squares* (solid); the sum of widths (dashed)
+# is excluded by the leftmost one.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -485,9 +486,10 @@ axes[0].set_ylabel("pull width [1]")
 axes[0].legend()
 lt.show(fig, "Pull width in slices of the scattering angle and of the energy, with 5% noise and without noise")
 
-# %% [markdown] *What you see.* With noise the width is one within a few per cent in each slice (the error of one slice
-# is 2%). Without noise it is one on average, and wanders between about 0.6 and 1.4: $\sigma_0(x)$ knows roughly where
-# the mean is worse, not exactly.
+# %% [markdown]
+# *What you see.* With noise the width is one within a few per cent in each slice (the error of one slice is 2%).
+# Without noise it is one on average, and wanders between about 0.6 and 1.4: $\sigma_0(x)$ knows roughly where the mean
+# is worse, not exactly.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -681,10 +683,11 @@ lt.verdict("gap of the mixture to the truth in nats, skewed noise", gap["skewed"
            laptop=(0.0101, 0.0204), gpu=None,
            control={"one Gaussian": gap["skewed", "one Gaussian"] + 0.4})  # fmt: skip
 
-# %% [markdown] *What you see.* For skewed noise the mixture finds the edge and the tail, and gains most of the 0.188
-# nats that the single Gaussian must lose; the bumps are its four Gaussians. For Gaussian noise there is nothing to
-# gain, and nothing is gained: more freedom does not always pay. The scale of these numbers: 0.1 nats for each event is
-# a factor $e^{100}$ in the likelihood of a thousand.
+# %% [markdown]
+# *What you see.* For skewed noise the mixture finds the edge and the tail, and gains most of the 0.188 nats that the
+# single Gaussian must lose; the bumps are its four Gaussians. For Gaussian noise there is nothing to gain, and nothing
+# is gained: more freedom does not always pay. The scale of these numbers: 0.1 nats for each event is a factor $e^{100}$
+# in the likelihood of a thousand.
 #
 # ## 7. $q\bar q \to Zgg$
 #
@@ -831,9 +834,10 @@ for (kind, name), pair in models.items():
     shaken = exact * torch.exp(STRENGTH * kinds[kind][0])
     row(f"{name}, {kind} noise", f"{name}, {kind}", *pair, shaken, below(*pair, shaken))
 
-# %% [markdown] *What you see.* Compare $\log p$ only between rows with the same data: noisier data have a larger
-# entropy, and no model can beat it. The pull widths of all rows are near one; what the mixture gains on skewed noise
-# shows in $\log p$ and in the coverage. ("Training" does not count the 300 steps in which $\sigma$ catches up.)
+# %% [markdown]
+# *What you see.* Compare $\log p$ only between rows with the same data: noisier data have a larger entropy, and no
+# model can beat it. The pull widths of all rows are near one; what the mixture gains on skewed noise shows in $\log p$
+# and in the coverage. ("Training" does not count the 300 steps in which $\sigma$ catches up.)
 
 # %% [markdown]
 # ## 10. What you have seen

@@ -389,9 +389,10 @@ print("shape of the outputs:", tuple(h.shape))
 print("four networks in batched products agree with four alone:",
       bool((h - torch.stack([network(x[:100]) for network in alone])).abs().max() < 1e-4))  # fmt: skip
 
-# %% [markdown] `lt.ensembles.Ensemble` does this with parameters that train. The loss is the mean over events and the
-# *sum* over members: then each member gets the gradient that it would have alone. (Clipping the norm of all gradients
-# together would mix them, so it is off, unlike for the single networks.)
+# %% [markdown]
+# `lt.ensembles.Ensemble` does this with parameters that train. The loss is the mean over events and the *sum* over
+# members: then each member gets the gradient that it would have alone. (Clipping the norm of all gradients together
+# would mix them, so it is off, unlike for the single networks.)
 #
 # A **repulsive** ensemble adds a term that pushes the members' functions apart (lecture 03, section 10). With the $N$
 # members' mean squared distance $d_{ij}^2 = \langle (f_i - f_j)^2 \rangle$ over the events of a batch and the kernel
@@ -683,8 +684,9 @@ lt.verdict("statistical part in the gap over its sidebands, Bayesian network",
 lt.verdict("statistical part in the gap over its sidebands, evidential", gap["evidential"].rise["statistical"],
            ci=(0.856, 1.23), laptop=(0.791, 1.2), gpu=None, control={"ensemble": noticed})  # fmt: skip
 
-# %% [markdown] One training is one throw of the dice. The runs that are stored, with six waves among the inputs and,
-# where they exist, with none (`lhcml scan 03a -p waves=0,6 --seeds 3` makes them):
+# %% [markdown]
+# One training is one throw of the dice. The runs that are stored, with six waves among the inputs and, where they
+# exist, with none (`lhcml scan 03a -p waves=0 --seeds 3` makes them):
 
 # %%
 names = {name: f"statistical part in the gap over its sidebands, {name}" for name in gap}
@@ -693,12 +695,13 @@ for run in sorted(stored, key=lambda run: (run["parameters"]["waves"], run["seed
     shown = [f"{name} {run['values'][full]:.2f}" for name, full in names.items() if run["values"].get(full)]
     print(f"{run['parameters']['waves']} waves, seed {run['seed']}:", "; ".join(shown))
 
-# %% [markdown] *What you see.* At laptop scale the true error rises in the gap, most for the ensemble (about threefold;
-# it is the most accurate elsewhere, so it has most to lose). Its members, which agreed on both sides, go different ways
-# in the gap: its statistical part rises by a factor of two to three. That is an honest warning, if somewhat smaller
-# than the error. The other window, which was not removed, shows nothing. The Bayesian network and evidential regression
-# do not notice: their statistical parts stay within a few per cent of those in the sidebands, while their errors rise
-# by 30 to 60%. For three seeds at laptop scale we measured
+# %% [markdown]
+# *What you see.* At laptop scale the true error rises in the gap, most for the ensemble (about threefold; it is the
+# most accurate elsewhere, so it has most to lose). Its members, which agreed on both sides, go different ways in the
+# gap: its statistical part rises by a factor of two to three. That is an honest warning, if somewhat smaller than the
+# error. The other window, which was not removed, shows nothing. The Bayesian network and evidential regression do not
+# notice: their statistical parts stay within a few per cent of those in the sidebands, while their errors rise by 30 to
+# 60%. For three seeds at laptop scale we measured
 #
 # | statistical part in the gap over sidebands (error) | seed 1 | seed 2 | seed 3 |
 # | --- | --- | --- | --- |
@@ -790,12 +793,12 @@ lt.verdict("systematic part over the noise at the largest size, bootstrap ensemb
 lt.verdict("systematic part over the noise at the largest size, Bayesian network", last[1][1] / 10,
            ci=(0.961, 1.25), laptop=(0.895, 1.17), gpu=None, control={"statistical part": last[1][0] / 10})  # fmt: skip
 
-# %% [markdown] *What you see.* Left: the statistical part of the bootstrap ensemble falls about like $1/\sqrt n$, the
-# systematic part stays at the noise. (At 300 events it is below: a member that has learned its events by heart finds
-# less scatter in them than there is.) Right: the Bayesian network. Its statistical part falls, too, but more slowly,
-# and is two to three times as large as the true error: at the data a mean-field band is too wide (lecture 03, section
-# 8). And its systematic part comes down to the noise from above: at small $n$ it has learned the statistical part as
-# well.
+# %% [markdown]
+# *What you see.* Left: the statistical part of the bootstrap ensemble falls about like $1/\sqrt n$, the systematic part
+# stays at the noise. (At 300 events it is below: a member that has learned its events by heart finds less scatter in
+# them than there is.) Right: the Bayesian network. Its statistical part falls, too, but more slowly, and is two to
+# three times as large as the true error: at the data a mean-field band is too wide (lecture 03, section 8). And its
+# systematic part comes down to the noise from above: at small $n$ it has learned the statistical part as well.
 #
 # The true error falls more slowly at the end. The noise has mean zero in $A$, not in $\log A$ (02a): all networks learn
 # $\log A - s^2/2$, half a per cent below the truth, as large as the statistical part of the ensemble at 10,000 events.
@@ -850,12 +853,13 @@ lt.verdict("distance between members at beta = 1 over that without repulsion", d
            ci=(0.654, 1.47), laptop=(0.834, 1.11), gpu=None,
            control={"beta = 100": distance[4] / distance[0]})  # fmt: skip
 
-# %% [markdown] *What you see.* At $\beta = 1$, the value of the derivation, members are as far apart as without any
-# repulsion, within the scatter of a few members. It takes $\beta = 100$ to push them apart by a factor of about three.
-# Why? A few members cannot fill a space of many directions: by the lecture's estimate they cover $(\log N)/2d$ of the
-# posterior's variance in $d$ directions, a tenth for $N = 8$ and $d = 10$, and that is probably less than the
-# differences which a short training leaves anyway. The authors of arXiv:2509.00155 found the same with their networks:
-# repulsive ensembles hardly repel.
+# %% [markdown]
+# *What you see.* At $\beta = 1$, the value of the derivation, members are as far apart as without any repulsion, within
+# the scatter of a few members. It takes $\beta = 100$ to push them apart by a factor of about three. Why? A few members
+# cannot fill a space of many directions: by the lecture's estimate they cover $(\log N)/2d$ of the posterior's variance
+# in $d$ directions, a tenth for $N = 8$ and $d = 10$, and that is probably less than the differences which a short
+# training leaves anyway. The authors of arXiv:2509.00155 found the same with their networks: repulsive ensembles hardly
+# repel.
 #
 # A larger $\beta$ is no longer a posterior but a knob; at 300 the mean begins to suffer. One would have to tune it on
 # validation events, like any other calibration.
@@ -929,11 +933,12 @@ lt.verdict("68% coverage of the mixture, 16 poor networks", covered["mixture"][a
 lt.verdict("pull width with averaged sigma, all poor networks", widths["averaged"][-1], ci=(0.4, 0.85),
            laptop=(0.4, 0.85), gpu=None, control={"calibrated": 1.0})  # fmt: skip
 
-# %% [markdown] *What you see.* One poor network is nearly calibrated (a pull width of 0.8 to 0.9 is typical): it has
-# learned how far off it is. Sixteen are not. Their mean is better than each of them, but each $\sigma_m$ still speaks
-# of its own network, so the averaged $\sigma$ is about half as large again as it should be: pulls of width 0.6 to 0.7.
-# Adding the scatter of the members makes it worse, as the lecture predicted. The mixture is too wide as well: its "68%"
-# interval covers about 95%. More members do not help: from 32 on the width stays near 0.6.
+# %% [markdown]
+# *What you see.* One poor network is nearly calibrated (a pull width of 0.8 to 0.9 is typical): it has learned how far
+# off it is. Sixteen are not. Their mean is better than each of them, but each $\sigma_m$ still speaks of its own
+# network, so the averaged $\sigma$ is about half as large again as it should be: pulls of width 0.6 to 0.7. Adding the
+# scatter of the members makes it worse, as the lecture predicted. The mixture is too wide as well: its "68%" interval
+# covers about 95%. More members do not help: from 32 on the width stays near 0.6.
 #
 # All the same the mixture has the larger held-out likelihood than the average member, and it must: the logarithm is
 # concave. It is a better prediction with a worse label. The cure is one factor from validation events, or a new
@@ -1043,11 +1048,12 @@ for name, found in results.items():
     print(f"{name:20s} {log_p:7.3f} {width:6.2f} {coverage_error[name, 'all test events']:9.3f} {seconds[name]:9.1f} "
           f"{prediction_seconds[name]:11.2f} {number:11,d}")  # fmt: skip
 
-# %% [markdown] *How to read it.* At laptop scale the ensembles have the largest held-out likelihood and the worst
-# coverage (their 68% cover about 90%, those of the Bayesian network 85%): $\log p$ rewards the better mean more than it
-# punishes a $\sigma$ that is too large. The single network and evidential regression are calibrated and cheap. The
-# price of the Bayesian network is a less accurate mean at equal steps, and a few dozen draws for each prediction. No
-# column alone picks the winner.
+# %% [markdown]
+# *How to read it.* At laptop scale the ensembles have the largest held-out likelihood and the worst coverage (their 68%
+# cover about 90%, those of the Bayesian network 85%): $\log p$ rewards the better mean more than it punishes a $\sigma$
+# that is too large. The single network and evidential regression are calibrated and cheap. The price of the Bayesian
+# network is a less accurate mean at equal steps, and a few dozen draws for each prediction. No column alone picks the
+# winner.
 #
 # ## 12. What you have seen
 #

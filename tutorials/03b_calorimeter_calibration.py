@@ -101,11 +101,11 @@ lt.show(
     fig, "Response against energy, rapidity with dips at 1.5, electromagnetic fraction and pile-up, with its spread"
 )
 
-# %% [markdown] *What you see.* Medians of the response, and bands that hold 68% and 95% of the clusters. Low energies
-# scatter by tens of percent, and pile-up lifts them. The gap costs almost a fifth of the energy. A purely hadronic
-# cluster ($f = 0$) is seen with less than its energy, a purely electromagnetic one with nearly all of it. Four
-# variables, and they do not act one at a time: the hadronic loss falls with energy, pile-up counts only where $E$ is
-# small.
+# %% [markdown]
+# *What you see.* Medians of the response, and bands that hold 68% and 95% of the clusters. Low energies scatter by tens
+# of percent, and pile-up lifts them. The gap costs almost a fifth of the energy. A purely hadronic cluster ($f = 0$) is
+# seen with less than its energy, a purely electromagnetic one with nearly all of it. Four variables, and they do not
+# act one at a time: the hadronic loss falls with energy, pile-up counts only where $E$ is small.
 #
 # ## 2. The best calibration there is
 #
@@ -567,10 +567,11 @@ for name in ("one Gaussian", "mixture", "Bayesian"):
     distance = (judged[name].median - judged["exact"].median).abs()
     print(f"{name:13s} distance to the exact median: median {100 * distance.median():.2f}%")
 
-# %% [markdown] The network is closer to the exact median than its statistical part says: that is too large, by less
-# than a factor two. Lecture 03, section 8, found this for mean-field posteriors where there are data, and here it errs
-# on the safe side. It is also more than ten times smaller than the resolution (at laptop scale), so that sections 6 to
-# 9 would not change without it.
+# %% [markdown]
+# The network is closer to the exact median than its statistical part says: that is too large, by less than a factor
+# two. Lecture 03, section 8, found this for mean-field posteriors where there are data, and here it errs on the safe
+# side. It is also more than ten times smaller than the resolution (at laptop scale), so that sections 6 to 9 would not
+# change without it.
 
 # %%
 untrained = lt.layers.MLP(4, 3 * p.components, hidden=(p.width,) * 3, linear=BayesianLinear).to(device)
@@ -802,10 +803,11 @@ lt.verdict("resolution, Bayesian network over exact posterior", overall["Bayesia
 lt.verdict("resolution, Bayesian network over table, worst of 10 regions", worst, ci=(0.894, 0.968),
            laptop=(0.941, 1.02), gpu=None, control={"table over exact": worst_table}, floor=0.03)  # fmt: skip
 
-# %% [markdown] *What you see.* Over all clusters the network is within half a percent of the best that is possible. The
-# table is not. At high energies the calorimeter is precise to a few percent, and the table adds the spread of the
-# response *within* its bins, above all in the gap. At the lowest energies it averages over pile-up: more bins of $\rho$
-# would leave too few clusters in each, which is what the scan of bin numbers found.
+# %% [markdown]
+# *What you see.* Over all clusters the network is within half a percent of the best that is possible. The table is not.
+# At high energies the calorimeter is precise to a few percent, and the table adds the spread of the response *within*
+# its bins, above all in the gap. At the lowest energies it averages over pile-up: more bins of $\rho$ would leave too
+# few clusters in each, which is what the scan of bin numbers found.
 #
 # ## 8. Is the error bar right?
 #
@@ -884,10 +886,11 @@ for ax, name in zip(axes, ("table", "Bayesian")):
     ax.set_title(name)
 lt.show(fig, "Pulls of the table and of the Bayesian network with the unit Gaussian")
 
-# %% [markdown] *What you see.* At laptop scale the intervals of the network hold 68% within a point or two in each bin
-# of energy and rapidity. Those of the table hold about 67%: averaged over a bin, its width is nearly right. But one
-# $\sigma$ for a whole bin is too large for some of its clusters and too small for others, and its pulls have a tail,
-# more than twice as many beyond 3 as a Gaussian has. With error bars halved on purpose the coverage drops to some 38%.
+# %% [markdown]
+# *What you see.* At laptop scale the intervals of the network hold 68% within a point or two in each bin of energy and
+# rapidity. Those of the table hold about 67%: averaged over a bin, its width is nearly right. But one $\sigma$ for a
+# whole bin is too large for some of its clusters and too small for others, and its pulls have a tail, more than twice
+# as many beyond 3 as a Gaussian has. With error bars halved on purpose the coverage drops to some 38%.
 #
 # ## 9. Linearity
 #
@@ -1178,11 +1181,12 @@ for ax, (name, (factor, label)), colour in zip(axes, quantities.items(), lt.plot
     ax.set(xscale="log", yscale="log", xlabel="training clusters $n$", ylabel=label)
 lt.show(fig, "Median statistical part and gap to the exact posterior against the number of training clusters")
 
-# %% [markdown] *What you see.* Both fall, and both more slowly than they should: from 10,000 to 100,000 clusters the
-# statistical part falls by a factor of 1.8 (not 3.2), the gap by 2.7 (not 10). At equal numbers of steps the widths of
-# the weights, which are learned last, and the hard ends of the spectrum are the limit, not the clusters alone. The
-# leftmost point is one seed: with 3000 clusters two of three trainings ended with a gradient that is not finite. A
-# mixture on few clusters has a likelihood without a bottom (lecture 02, section 9).
+# %% [markdown]
+# *What you see.* Both fall, and both more slowly than they should: from 10,000 to 100,000 clusters the statistical part
+# falls by a factor of 1.8 (not 3.2), the gap by 2.7 (not 10). At equal numbers of steps the widths of the weights,
+# which are learned last, and the hard ends of the spectrum are the limit, not the clusters alone. The leftmost point is
+# one seed: with 3000 clusters two of three trainings ended with a gradient that is not finite. A mixture on few
+# clusters has a likelihood without a bottom (lecture 02, section 9).
 
 # %% [markdown]
 # ## 12. Side by side
@@ -1199,11 +1203,12 @@ for name in order:
     print(f"{name:14s} {judged[name].log_p.mean():8.4f} {width:11.3f} {error:15.4f} {seconds[name][0]:11.1f} "
           f"{seconds[name][1]:13.2f} {sizes[name]:11,d}")  # fmt: skip
 
-# %% [markdown] *What you see.* Between the table and the networks there are more nats than between any two networks.
-# The Bayesian network is no better a density than the plain mixture, and no worse. It takes several times longer to
-# train (twice the steps, and two numbers for each weight) and to answer (30 draws, a mixture of 90 Gaussians). What it
-# buys is the second uncertainty. The exact posterior needs no training, but somebody has to know the response: outside
-# a toy, nobody does.
+# %% [markdown]
+# *What you see.* Between the table and the networks there are more nats than between any two networks. The Bayesian
+# network is no better a density than the plain mixture, and no worse. It takes several times longer to train (twice the
+# steps, and two numbers for each weight) and to answer (30 draws, a mixture of 90 Gaussians). What it buys is the
+# second uncertainty. The exact posterior needs no training, but somebody has to know the response: outside a toy,
+# nobody does.
 #
 # ## 13. What you have seen
 #
