@@ -751,8 +751,8 @@ lt.verdict("mean sigma / A without noise, Zgg", found[0.0][0].mean(), ci=(0.0418
 #
 # ```
 # until="mean sigma / A without noise, Zg"
-# lhcml scan 02a -p steps=1000,2000,4000,8000,16000 --seeds 3 --until "$until"
-# lhcml scan 02a -p n_train=1000,3000,10000,30000,100000 --seeds 3 --until "$until"
+# lhcml scan 02a -p steps=1000,2000,4000,8000 --seeds 3 --until "$until"
+# lhcml scan 02a -p n_train=1000,10000,100000 --seeds 3 --until "$until"
 # lhcml scan 02a -p width=32,64,128 --seeds 3 --until "$until"
 # lhcml scan 02a -p precision=float32,float64 --seeds 3 --until "$until"
 # lhcml scan 02a -p representation=invariants,products,momenta,"deep sets","learned metric" --seeds 3 --until "$until"
@@ -796,6 +796,15 @@ for parameter, colour in zip(("representation", "precision", "width"), lt.plots.
 right.set_xticks(range(len(names)), names, rotation=40, ha="right")
 right.set_xlabel("what was changed")
 lt.show(fig, "Plateau of sigma without noise against steps and events, and for other inputs, precisions and widths")
+
+# %% [markdown]
+# *What you see.* Left: more steps help, nearly in proportion (0.15% with 1000 steps, 0.07% with 2000, 0.045% with 4000,
+# 0.02% with 8000). More events do not: a thousand are as good as a hundred thousand. So the plateau is no property of
+# the data, but of the training. Right: float64 changes nothing. The width of the network matters a little. What matters
+# is the representation: products without the logarithm and raw momenta are a hundred times worse, deep sets thirty
+# times, the learned metric forty. In tutorial 01a the last two came to medians of 0.07% and 0.02% with the squared
+# error (and half as many steps again). A likely reason why this loss hurts those who have more to learn is in lecture
+# 02, section 9: while the mean is bad $\sigma$ is large, and the larger $\sigma$, the weaker the pull on the mean.
 
 # %% [markdown]
 # ## 9. Side by side
