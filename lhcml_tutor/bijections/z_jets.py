@@ -1,0 +1,300 @@
+"""Coordinates for Z -> mu mu with one, two or three jets: the same event, in numbers that a network likes.
+
+An event is a row of 14 features, with the azimuth of the first muon turned to 0 (the beam knows no azimuth):
+
+    pt_1, eta_1, pt_2, eta_2, phi_2              muons, mu- first
+    pt_jet, eta_jet, phi_jet                     for each of three jets, the hardest first; zeros where there is none
+
+The condition is one-hot in the number of jets, so an event has 8, 11 or 14 dimensions; `Z_JETS_PRESENT` says which.
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn.functional import one_hot
+
+from .. import kinematics
+from .couplings import check_condition
+from .maps import _check_shape
+from .polar import (
+    HALF_WIDTH,
+    TINY,
+    close_hole,
+    close_interval,
+    log_mass,
+    muons_to_polar,
+    open_hole,
+    open_interval,
+    polar_to_muons,
+    wrap,
+)  # fmt: skip
+
+MUON_PT, MUON_ETA, JET_PT, JET_ETA = 10.0, 2.5, 20.0, 4.5  # cuts of the sample, GeV and 1
+SOFT = 10.0  # GeV, added in quadrature to the recoil of the jets
+JETS, ETAS = (5, 8, 11), (1, 3, 6, 9, 12)  # columns of the pT of the jets, and of all eta
+COORDINATES = ("plain", "circle", "mass", "physics")
+Z_JETS_FEATURES = (
+    "pt_1", "eta_1", "pt_2", "eta_2", "phi_2",
+    *(f"{name}_jet_{k}" for k in (1, 2, 3) for name in ("pt", "eta", "phi")),
+)  # fmt: skip
+FILLED = torch.tensor([40.0, 0, 40, 1, 3, 50, 0, 0, 40, 1, 2, 30, -1, -2])  # in place of what is not there
+Z_JETS_PRESENT = torch.tensor([[i < 5 + 3 * jets for i in range(14)] for jets in (1, 2, 3)])  # (3, 14) bool
+
+
+def z_jet_features(muon_minus, muon_plus, jets, n_jets):
+    """Return events of Z -> mu mu with jets as rows of features, and their condition.
+
+    Shapes:
+        muon_minus, muon_plus (n, 4), jets (n, 3, 4) [GeV], n_jets (n,) -> features (n, 14), condition (n, 3)
+    Raises:
+        ValueError: n_jets is not 1, 2 or 3 everywhere.
+    Example:
+        >>> p = kinematics.from_pt_eta_phi_mass(*torch.tensor([[30.0, 1.0, 2.0, 0.0], [40, 0, -1, 0]]).T)
+        >>> x, condition = z_jet_features(p[:1], p[1:], torch.zeros(1, 3, 4) + p[1], torch.tensor([1]))
+        >>> x[0, :5].tolist()[:4], condition
+        ([30.0, 1.0, 40.0, 0.0], tensor([[1., 0., 0.]]))
+    """
+    if not ((n_jets >= 1) & (n_jets <= 3)).all():
+        raise ValueError(f"events have 1, 2 or 3 jets, not {sorted(set(n_jets.tolist()) - {1, 2, 3})}")
+    first = kinematics.phi(muon_minus)
+    columns = [kinematics.pt(muon_minus), kinematics.eta(muon_minus)]
+    columns += [kinematics.pt(muon_plus), kinematics.eta(muon_plus), wrap(kinematics.phi(muon_plus) - first)]
+    for k in range(3):
+        there = k < n_jets
+        jet = torch.where(there[:, None], jets[:, k], jets[:, 0])
+        part = [kinematics.pt(jet), kinematics.eta(jet), wrap(kinematics.phi(jet) - first)]
+        columns += [torch.where(there, column, 0.0) for column in part]
+    return torch.stack(columns, 1), one_hot(n_jets.long() - 1, 3).to(columns[0])
+
+
+def z_jet_momenta(x):
+    """Return the momenta of rows of features, massless, with the first muon at azimuth 0.
+
+    Shapes:
+        x (n, 14) -> (n, 5, 4): mu-, mu+, three jets (E, px, py, pz) [GeV], zeros where there is no jet
+    Example:
+        >>> z_jet_momenta(torch.tensor([[30.0, 0, 40, 0, 0, 70, 0, 3.14159265] + 6 * [0.0]])).sum(1)[0, 1].round()
+        tensor(0.)
+    """
+    _check_shape(x, 14)
+    pt = x[:, [0, 2, 5, 8, 11]]
+    eta = x[:, [1, 3, 6, 9, 12]]
+    phi = torch.cat([torch.zeros_like(x[:, :1]), x[:, [4, 7, 10, 13]]], 1)
+    return kinematics.from_pt_eta_phi_mass(pt, eta, phi, torch.zeros_like(pt))
+
+
+class ZJetCoordinates(nn.Module):
+    """Map the features of Z -> mu mu with jets to coordinates on the whole line, each with mean 0 and width 1.
+
+    Each choice holds what the one before holds:
+
+        "plain"    log(pT - cut); eta and phi opened by log((a + x) / (a - x)) with a = 2.5 or 4.5, and pi
+        "circle"   each circle is cut where few events are: phi_2 opposite of the muon, jets opposite of the Z
+        "mass"     asinh(log(m / m_Z) / w) in place of the second muon's pT:  m^2 = 2 pT_1 pT_2 (cosh d_eta - cos phi_2)
+        "physics"  no holes and nothing narrow: jets in order, log(pT_k - pT_(k+1)); jets 2 and 3 by their distance to
+                   jet 1, see `close_hole`; log pT_Z over what balances the jets, and phi_Z relative to it; an angle psi
+                   for the two muons, see `muons_to_polar`
+
+    All of them are triangular: a coordinate depends on its own feature and on some that were decoded before.
+
+    Arguments:
+        coordinates: one of the four names.
+    Shapes:
+        x (n, 14), condition (n, 3) one-hot in the number of jets -> z (n, 14), log_det (n,); zeros stay zeros where
+        there is no jet, and do not count
+    Raises:
+        ValueError: an unknown name, or an event outside of the cuts (with its row).
+    Example:
+        >>> x = torch.tensor([[30.0, 1.0, 60.0, 0.5, 3.0, 35.0, 2.0, -0.5] + 6 * [0.0]], dtype=torch.float64)
+        >>> condition = torch.tensor([1.0, 0.0, 0.0])
+        >>> coordinates = ZJetCoordinates("physics")
+        >>> z, log_det = coordinates(x, condition)
+        >>> bool((coordinates.inverse(z, condition)[0] - x).abs().max() < 1e-12)
+        True
+
+    Reference: the idea of coordinates for peaks and cuts: Butter et al. 2021, arXiv:2110.13632.
+    """
+
+    def __init__(self, coordinates="physics"):
+        super().__init__()
+        if coordinates not in COORDINATES:
+            raise ValueError(f"coordinates are one of {', '.join(COORDINATES)}, not {coordinates!r}")
+        self.coordinates = coordinates
+        self.register_buffer("mean", torch.zeros(14, dtype=torch.float64))
+        self.register_buffer("std", torch.ones(14, dtype=torch.float64))
+        self.register_buffer("present", Z_JETS_PRESENT.clone())
+
+    @classmethod
+    def fit(cls, x, condition, coordinates="physics"):
+        """Return the map whose coordinates have mean 0 and standard deviation 1 on these events.
+
+        Example:
+            >>> x = torch.tensor([[30.0, 1.0, 60.0, 0.5, 3.0, 35.0, 2.0, -0.5] + 6 * [0.0]]).repeat(2, 1).double()
+            >>> x[1] = x[1] * 1.01
+            >>> z, _ = (m := ZJetCoordinates.fit(x, torch.tensor([1.0, 0.0, 0.0])))(x, torch.tensor([1.0, 0, 0]))
+            >>> bool(z.mean(0).abs().max() < 1e-6)
+            True
+        """
+        new = cls(coordinates).to(x.device)
+        z, _ = new(x.detach().double(), condition)
+        there = new._present(condition, len(x), z)
+        count = there.sum(0).clamp(min=1)
+        new.mean = torch.where(there, z, 0.0).sum(0) / count
+        variance = torch.where(there, z - new.mean, 0.0).square().sum(0) / count
+        new.std = torch.where(variance > 0, variance, 1.0).sqrt()
+        return new
+
+    def forward(self, x, condition=None):
+        _check_shape(x, 14)
+        there = self._present(condition, len(x), x)
+        check_cuts(x, there, ordered=self.coordinates == "physics")
+        x = torch.where(there, x, FILLED.to(x)).unbind(1)
+        there = there.unbind(1)
+        z, logs = [torch.zeros_like(x[0])] * 14, [torch.zeros_like(x[0])] * 14  # logs: of the slopes
+        for i in ETAS:
+            z[i], logs[i] = open_interval(x[i], MUON_ETA if i < 5 else JET_ETA)
+        for i in JETS:
+            z[i] = (x[i] - self._floor(x, there, i) + TINY).log()
+            logs[i] = -z[i]
+        if self.coordinates == "physics":
+            self._physics(x, there, z, logs)
+        else:
+            z[0] = (x[0] - MUON_PT + TINY).log()
+            z[2] = (x[2] - MUON_PT + TINY).log()
+            logs[0], logs[2] = -z[0], -z[2]
+            if self.coordinates == "mass":
+                z[2] = log_mass(*x[:5]) / HALF_WIDTH
+                logs[2] = -(2 * HALF_WIDTH * x[2]).log()
+            z[4], logs[4] = open_interval(wrap(x[4] - self._cut), math.pi)
+            for i in JETS:
+                z[i + 2], logs[i + 2] = open_interval(wrap(x[i + 2] - self._away(x)), math.pi)
+        if self.coordinates in ("mass", "physics"):  # t -> asinh t
+            logs[2] = logs[2] - 0.5 * (1 + z[2] ** 2).log()
+            z[2] = z[2].asinh()
+        z, logs, there = torch.stack(z, 1), torch.stack(logs, 1), torch.stack(there, 1)
+        mean, std = self.mean.to(z), self.std.to(z)
+        return torch.where(there, (z - mean) / std, 0.0), torch.where(there, logs - std.log(), 0.0).sum(1)
+
+    def inverse(self, z, condition=None):
+        _check_shape(z, 14)
+        there = self._present(condition, len(z), z)
+        mean, std = self.mean.to(z), self.std.to(z)
+        z = list(torch.where(there, z * std + mean, 0.0).unbind(1))
+        there = there.unbind(1)
+        x, logs = [torch.zeros_like(z[0])] * 14, [torch.zeros_like(z[0])] * 14
+        if self.coordinates in ("mass", "physics"):
+            t = z[2].clamp(-8, 8).sinh()  # e^8 half-widths are far beyond any collider
+            logs[2] = 0.5 * (1 + t * t).log()
+            z[2] = t
+        for i in ETAS:
+            x[i], logs[i] = close_interval(z[i], MUON_ETA if i < 5 else JET_ETA)
+        for i in reversed(JETS):
+            logs[i] = z[i]
+            x[i] = z[i].exp() + self._floor(x, there, i) - TINY
+        if self.coordinates == "physics":
+            self._physics_inverse(z, there, x, logs)
+        else:
+            x[0] = z[0].exp() + MUON_PT - TINY
+            phi, logs[4] = close_interval(z[4], math.pi)
+            x[4] = wrap(phi + self._cut)
+            logs[0] = z[0]
+            if self.coordinates == "mass":
+                one = torch.ones_like(z[2])
+                x[2] = (2 * (HALF_WIDTH * z[2] - log_mass(x[0], x[1], one, x[3], x[4]))).exp()
+                logs[2] = logs[2] + (2 * HALF_WIDTH * x[2]).log()
+            else:
+                x[2] = z[2].exp() + MUON_PT - TINY
+                logs[2] = z[2]
+            for i in JETS:
+                phi, logs[i + 2] = close_interval(z[i + 2], math.pi)
+                x[i + 2] = wrap(phi + self._away(x))
+        x, logs, there = torch.stack(x, 1), torch.stack(logs, 1), torch.stack(there, 1)
+        return torch.where(there, x, 0.0), torch.where(there, logs + std.log(), 0.0).sum(1)
+
+    def _physics(self, x, there, z, logs):
+        """Fill in the coordinates that are not separate: polar ones of the muons, jets relative to the first jet."""
+        for i in JETS[1:]:
+            eta, phi, hole = close_hole(x[i + 1] - x[6], wrap(x[i + 2] - x[7]))
+            opened, slope = open_interval(x[6] + eta, JET_ETA)
+            z[i + 1], logs[i + 1] = opened - z[6], slope + hole
+            z[i + 2], logs[i + 2] = open_interval(phi, math.pi)
+        log_j, phi_j = _sum_of_jets(x, there, [wrap(x[i + 2] - x[7]) for i in JETS[1:]])
+        log_q, z[2], psi, logs[0] = muons_to_polar(*x[:5])
+        z[0] = log_q - log_j
+        z[4], logs[4] = open_interval(psi, math.pi)
+        z[7], logs[7] = open_interval(wrap(_phi_z(x) - x[7] - phi_j - math.pi), math.pi)
+
+    def _physics_inverse(self, z, there, x, logs):
+        relative = []
+        for i in JETS[1:]:
+            eta, logs[i + 1] = close_interval(z[i + 1] + z[6], JET_ETA)
+            phi, logs[i + 2] = close_interval(z[i + 2], math.pi)
+            eta, phi, hole = open_hole(eta - x[6], phi)
+            x[i + 1], logs[i + 1] = x[6] + eta, logs[i + 1] + hole
+            relative.append(phi)
+        log_j, phi_j = _sum_of_jets(x, there, relative)
+        psi, logs[4] = close_interval(z[4], math.pi)
+        x[0], x[2], x[4], logs[0] = polar_to_muons(z[0] + log_j, x[1], z[2], x[3], psi)
+        phi, logs[7] = close_interval(z[7], math.pi)
+        x[7] = wrap(_phi_z(x) - phi - phi_j - math.pi)
+        for i, phi in zip(JETS[1:], relative, strict=True):
+            x[i + 2] = wrap(x[7] + phi)
+
+    @property
+    def _cut(self):
+        return 0.0 if self.coordinates == "plain" else math.pi
+
+    def _away(self, x):
+        """Return the azimuth opposite of the Z, (n,); 0 in plain coordinates."""
+        return torch.zeros_like(x[0]) if self.coordinates == "plain" else wrap(_phi_z(x) - math.pi)
+
+    def _floor(self, x, there, i):
+        """Return the least pT that the jet in column i can have, (n,)."""
+        if self.coordinates != "physics" or i == JETS[-1]:
+            return torch.full_like(x[0], JET_PT)
+        return torch.where(there[i + 3], x[i + 3], JET_PT)
+
+    def _present(self, condition, n, like):
+        condition = check_condition(condition, 3, n).to(like)
+        return (condition @ self.present.to(like)) > 0.5
+
+
+def check_cuts(x, there, ordered=True):
+    """Say which event is outside of the cuts of the sample.
+
+    Shapes:
+        x (n, 14), there (n, 14) bool
+    Raises:
+        ValueError: a muon or a jet is outside, or jets are not in order.
+    Example:
+        >>> check_cuts(FILLED[None], torch.ones(1, 14, dtype=torch.bool))
+    """
+    half = torch.tensor([MUON_ETA, MUON_ETA] + 3 * [JET_ETA]).to(x)
+    pts, etas, seen = x[:, [0, 2, *JETS]], x[:, list(ETAS)], there[:, [0, 2, *JETS]]
+    least = torch.tensor([MUON_PT, MUON_PT] + 3 * [JET_PT]).to(x)
+    bad = seen & ~((pts > least - TINY / 2) & (etas.abs() < half + TINY / 2))  # float32 rounds onto the cuts
+    if bad.any():
+        row, column = (int(i) for i in bad.nonzero()[0])
+        raise ValueError(
+            f"row {row}: {('mu-', 'mu+', 'jet 1', 'jet 2', 'jet 3')[column]} has pT = {pts[row, column]:.4g} GeV, "
+            f"eta = {etas[row, column]:.4g}; these coordinates are for muons of pT > {MUON_PT:g} GeV, |eta| < "
+            f"{MUON_ETA}, and jets of pT > {JET_PT:g} GeV, |eta| < {JET_ETA}; cut the events first"
+        )
+    unordered = there[:, [8, 11]] & (pts[:, 2:4] < pts[:, 3:5] - TINY / 2)
+    if ordered and unordered.any():
+        raise ValueError(f"row {int(unordered.nonzero()[0, 0])}: its jets are not in order; put the hardest first")
+
+
+def _phi_z(x):
+    """Return the azimuth of the muon pair relative to the first muon, (n,)."""
+    return torch.atan2(x[2] * x[4].sin(), x[0] + x[2] * x[4].cos())
+
+
+def _sum_of_jets(x, there, relative):
+    """Return log sqrt(pT^2 + SOFT^2) of the sum of the jets, and its azimuth relative to the first jet, both (n,)."""
+    along, across = x[5], torch.zeros_like(x[5])
+    for i, phi in zip(JETS[1:], relative, strict=True):
+        pt = torch.where(there[i], x[i], 0.0)
+        along, across = along + pt * phi.cos(), across + pt * phi.sin()
+    return 0.5 * (along**2 + across**2 + SOFT**2).log(), torch.atan2(across, along)
