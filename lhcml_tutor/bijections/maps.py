@@ -1,3 +1,5 @@
+"""General maps, feature by feature, and how to put maps together."""
+
 import warnings
 
 import torch

@@ -38,7 +38,7 @@ def spline_knots(raw, bound, smallest=1e-3):
     Example:
         >>> x, y, slopes = spline_knots(torch.zeros(5), bound=1.0)
         >>> x, slopes
-        (tensor([-1.,  0.,  1.]), tensor([1.0000, 1.0000, 1.0000]))
+        (tensor([-1.,  0.,  1.]), tensor([1., 1., 1.]))
 
     Reference: Durkan et al. 2019, arXiv:1906.04032.
     """
