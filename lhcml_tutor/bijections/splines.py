@@ -92,7 +92,7 @@ def rational_quadratic(x, knots_x, knots_y, slopes, inverse=False):
         a = height * (s - d_0) + rise * bend
         b = height * d_0 - rise * bend
         c = s * rise
-        u = 2 * c / (b + (b * b + 4 * a * c).clamp(min=0).sqrt())
+        u = (2 * c / (b + (b * b + 4 * a * c).clamp(min=0).sqrt())).clamp(0, 1)  # rounding may leave the bin
     else:
         u = (safe - x_0) / width
     v = u * (1 - u)
