@@ -20,8 +20,8 @@ _LAZY = {
     "show": "plots",
 }
 _MODULES = (
-    "kinematics", "layers", "bijections", "likelihoods", "physics", "datasets", "training", "metrics", "calibration",
-    "ensembles", "flows", "plots", "explorers", "checks", "notebooks", "doctor", "cli",
+    "kinematics", "layers", "bijections", "likelihoods", "physics", "datasets", "training", "metrics", "judges",
+    "calibration", "ensembles", "flows", "plots", "explorers", "checks", "notebooks", "doctor", "cli",
 )  # fmt: skip
 
 __all__ = ["device", "parameters", "scale", "seed_everything", *_LAZY, *_MODULES]

@@ -127,7 +127,7 @@ def test_steep_and_flat_splines_in_float32_stay_finite():
     ("call", "text"),
     [
         (lambda: spline_knots(torch.zeros(6), 1.0), "3 K - 1"),
-        (lambda: rational_quadratic(torch.zeros(2), torch.zeros(3), torch.zeros(3), torch.zeros(3)), r"\(K \+ 1, ...\)"),
+        (lambda: rational_quadratic(torch.zeros(2), torch.zeros(3), torch.zeros(3), torch.zeros(3)), r"\(K \+ 1"),
         (lambda: AffineCoupling([True, True]), "some must move"),
         (lambda: AffineCoupling([0, 1]), "some must move"),
         (lambda: SplineCoupling([True, False], bins=1), "two bins"),
@@ -154,7 +154,7 @@ def test_a_bayesian_flow_is_one_density_for_one_set_of_weights():
     x = torch.randn(50, 2)
     with fixed_weights(flow, torch.Generator().manual_seed(1)):
         first, again = flow.log_prob(x), flow.log_prob(x)
-        z, log_det = flow(x)
+        z, _ = flow(x)
         back, _ = flow.inverse(z)
     with fixed_weights(flow, torch.Generator().manual_seed(2)):
         other = flow.log_prob(x)

@@ -13,7 +13,7 @@ FLOORS = [
     ["scale", "kinematics"],
     ["extras", "layers", "bijections", "likelihoods"],
     ["physics", "datasets"],
-    ["training", "metrics", "calibration", "ensembles"],
+    ["training", "metrics", "judges", "calibration", "ensembles"],
     ["flows", "flow_matching", "diffusion", "gan", "transformers", "taggers", "lorentz"],
     ["unfolding", "matrix_element_method", "integration", "explain"],
     ["plots", "explorers"],

@@ -13,9 +13,12 @@ so that a density stays right in GeV, whatever was done to x before. Each works 
 from .couplings import AffineCoupling, Permute, SplineCoupling
 from .maps import Compose, Logit, LogShift, OnColumns, Standardise
 from .splines import rational_quadratic, spline_knots
+from .z_jet_features import Z_JETS_FEATURES, Z_JETS_PRESENT, z_jet_features, z_jet_momenta
 from .z_jets import ZJetCoordinates
 
 __all__ = [
+    "Z_JETS_FEATURES",
+    "Z_JETS_PRESENT",
     "AffineCoupling",
     "Compose",
     "LogShift",
@@ -27,4 +30,6 @@ __all__ = [
     "ZJetCoordinates",
     "rational_quadratic",
     "spline_knots",
+    "z_jet_features",
+    "z_jet_momenta",
 ]

@@ -1,87 +1,28 @@
-"""Coordinates for Z -> mu mu with one, two or three jets: the same event, in numbers that a network likes.
-
-An event is a row of 14 features, with the azimuth of the first muon turned to 0 (the beam knows no azimuth):
-
-    pt_1, eta_1, pt_2, eta_2, phi_2              muons, mu- first
-    pt_jet, eta_jet, phi_jet                     for each of three jets, the hardest first; zeros where there is none
-
-The condition is one-hot in the number of jets, so an event has 8, 11 or 14 dimensions; `Z_JETS_PRESENT` says which.
-"""
+"""Coordinates for Z -> mu mu with one, two or three jets: the same event, in numbers that a network likes."""
 
 import math
 
 import torch
 from torch import nn
-from torch.nn.functional import one_hot
 
-from .. import kinematics
 from .couplings import check_condition
-from .maps import _check_shape
-from .polar import (
+from .decays import (
     HALF_WIDTH,
     TINY,
     close_hole,
     close_interval,
+    decay_to_muons,
     log_mass,
-    muons_to_polar,
+    muons_to_decay,
     open_hole,
     open_interval,
-    polar_to_muons,
     wrap,
-)  # fmt: skip
+)
+from .maps import _check_shape
+from .z_jet_features import ETAS, FILLED, JET_ETA, JET_PT, JETS, MUON_ETA, MUON_PT, Z_JETS_PRESENT, check_cuts
 
-MUON_PT, MUON_ETA, JET_PT, JET_ETA = 10.0, 2.5, 20.0, 4.5  # cuts of the sample, GeV and 1
 SOFT = 10.0  # GeV, added in quadrature to the recoil of the jets
-JETS, ETAS = (5, 8, 11), (1, 3, 6, 9, 12)  # columns of the pT of the jets, and of all eta
 COORDINATES = ("plain", "circle", "mass", "physics")
-Z_JETS_FEATURES = (
-    "pt_1", "eta_1", "pt_2", "eta_2", "phi_2",
-    *(f"{name}_jet_{k}" for k in (1, 2, 3) for name in ("pt", "eta", "phi")),
-)  # fmt: skip
-FILLED = torch.tensor([40.0, 0, 40, 1, 3, 50, 0, 0, 40, 1, 2, 30, -1, -2])  # in place of what is not there
-Z_JETS_PRESENT = torch.tensor([[i < 5 + 3 * jets for i in range(14)] for jets in (1, 2, 3)])  # (3, 14) bool
-
-
-def z_jet_features(muon_minus, muon_plus, jets, n_jets):
-    """Return events of Z -> mu mu with jets as rows of features, and their condition.
-
-    Shapes:
-        muon_minus, muon_plus (n, 4), jets (n, 3, 4) [GeV], n_jets (n,) -> features (n, 14), condition (n, 3)
-    Raises:
-        ValueError: n_jets is not 1, 2 or 3 everywhere.
-    Example:
-        >>> p = kinematics.from_pt_eta_phi_mass(*torch.tensor([[30.0, 1.0, 2.0, 0.0], [40, 0, -1, 0]]).T)
-        >>> x, condition = z_jet_features(p[:1], p[1:], torch.zeros(1, 3, 4) + p[1], torch.tensor([1]))
-        >>> x[0, :4].round(decimals=3), condition
-        (tensor([30.,  1., 40.,  0.]), tensor([[1., 0., 0.]]))
-    """
-    if not ((n_jets >= 1) & (n_jets <= 3)).all():
-        raise ValueError(f"events have 1, 2 or 3 jets, not {sorted(set(n_jets.tolist()) - {1, 2, 3})}")
-    first = kinematics.phi(muon_minus)
-    columns = [kinematics.pt(muon_minus), kinematics.eta(muon_minus)]
-    columns += [kinematics.pt(muon_plus), kinematics.eta(muon_plus), wrap(kinematics.phi(muon_plus) - first)]
-    for k in range(3):
-        there = k < n_jets
-        jet = torch.where(there[:, None], jets[:, k], jets[:, 0])
-        part = [kinematics.pt(jet), kinematics.eta(jet), wrap(kinematics.phi(jet) - first)]
-        columns += [torch.where(there, column, 0.0) for column in part]
-    return torch.stack(columns, 1), one_hot(n_jets.long() - 1, 3).to(columns[0])
-
-
-def z_jet_momenta(x):
-    """Return the momenta of rows of features, massless, with the first muon at azimuth 0.
-
-    Shapes:
-        x (n, 14) -> (n, 5, 4): mu-, mu+, three jets (E, px, py, pz) [GeV], zeros where there is no jet
-    Example:
-        >>> z_jet_momenta(torch.tensor([[30.0, 0, 40, 0, 0, 70, 0, 3.14159265] + 6 * [0.0]])).sum(1)[0, 1].round()
-        tensor(0.)
-    """
-    _check_shape(x, 14)
-    pt = x[:, [0, 2, 5, 8, 11]]
-    eta = x[:, [1, 3, 6, 9, 12]]
-    phi = torch.cat([torch.zeros_like(x[:, :1]), x[:, [4, 7, 10, 13]]], 1)
-    return kinematics.from_pt_eta_phi_mass(pt, eta, phi, torch.zeros_like(pt))
 
 
 class ZJetCoordinates(nn.Module):
@@ -92,9 +33,10 @@ class ZJetCoordinates(nn.Module):
         "plain"    log(pT - cut); eta and phi opened by log((a + x) / (a - x)) with a = 2.5 or 4.5, and pi
         "circle"   each circle is cut where few events are: phi_2 opposite of the muon, jets opposite of the Z
         "mass"     asinh(log(m / m_Z) / w) in place of the second muon's pT:  m^2 = 2 pT_1 pT_2 (cosh d_eta - cos phi_2)
-        "physics"  no holes and nothing narrow: jets in order, log(pT_k - pT_(k+1)); jets 2 and 3 by their distance to
-                   jet 1, see `close_hole`; log pT_Z over what balances the jets, and phi_Z relative to it; an angle psi
-                   for the two muons, see `muons_to_polar`
+        "physics"  those in which phase space factorises, without holes and narrow ridges. Jets in order:
+                   log(pT_k - pT_(k+1)); jets 2 and 3 by their distance to jet 1, see `close_hole`. The Z by its log pT
+                   over the one that balances the jets, phi relative to what balances them, mass as before, and y
+                   between the ends where a muon would leave its cut. Its decay by cos and phi in its rest frame.
 
     All of them are triangular: a coordinate depends on its own feature and on some that were decoded before.
 
@@ -152,7 +94,7 @@ class ZJetCoordinates(nn.Module):
         x = torch.where(there, x, FILLED.to(x)).unbind(1)
         there = there.unbind(1)
         z, logs = [torch.zeros_like(x[0])] * 14, [torch.zeros_like(x[0])] * 14  # logs: of the slopes
-        for i in ETAS:
+        for i in ETAS if self.coordinates != "physics" else ETAS[2:]:
             z[i], logs[i] = open_interval(x[i], MUON_ETA if i < 5 else JET_ETA)
         for i in JETS:
             z[i] = (x[i] - self._floor(x, there, i) + TINY).log()
@@ -187,7 +129,7 @@ class ZJetCoordinates(nn.Module):
             t = z[2].clamp(-8, 8).sinh()  # e^8 half-widths are far beyond any collider
             logs[2] = 0.5 * (1 + t * t).log()
             z[2] = t
-        for i in ETAS:
+        for i in ETAS if self.coordinates != "physics" else ETAS[2:]:
             x[i], logs[i] = close_interval(z[i], MUON_ETA if i < 5 else JET_ETA)
         for i in reversed(JETS):
             logs[i] = z[i]
@@ -213,17 +155,21 @@ class ZJetCoordinates(nn.Module):
         return torch.where(there, x, 0.0), torch.where(there, logs + std.log(), 0.0).sum(1)
 
     def _physics(self, x, there, z, logs):
-        """Fill in the coordinates that are not separate: polar ones of the muons, jets relative to the first jet."""
+        """Fill in what is not separate: the decay of the Z, jets relative to the first jet."""
         for i in JETS[1:]:
             eta, phi, hole = close_hole(x[i + 1] - x[6], wrap(x[i + 2] - x[7]))
             opened, slope = open_interval(x[6] + eta, JET_ETA)
             z[i + 1], logs[i + 1] = opened - z[6], slope + hole
             z[i + 2], logs[i + 2] = open_interval(phi, math.pi)
         log_j, phi_j = _sum_of_jets(x, there, [wrap(x[i + 2] - x[7]) for i in JETS[1:]])
-        log_q, z[2], psi, logs[0] = muons_to_polar(*x[:5])
+        log_q, y, z[2], cos, phi, azimuth, logs[0] = muons_to_decay(*x[:5])
         z[0] = log_q - log_j
-        z[4], logs[4] = open_interval(psi, math.pi)
-        z[7], logs[7] = open_interval(wrap(_phi_z(x) - x[7] - phi_j - math.pi), math.pi)
+        low, half = _rapidities(x[1] - y, x[3] - y)
+        z[1], logs[1] = open_interval((y - low) / half - 1, 1.0)
+        logs[1] = logs[1] - half.log()
+        z[3], logs[3] = open_interval(cos, 1.0)
+        z[4], logs[4] = open_interval(phi, math.pi)
+        z[7], logs[7] = open_interval(wrap(azimuth - x[7] - phi_j - math.pi), math.pi)
 
     def _physics_inverse(self, z, there, x, logs):
         relative = []
@@ -234,10 +180,15 @@ class ZJetCoordinates(nn.Module):
             x[i + 1], logs[i + 1] = x[6] + eta, logs[i + 1] + hole
             relative.append(phi)
         log_j, phi_j = _sum_of_jets(x, there, relative)
-        psi, logs[4] = close_interval(z[4], math.pi)
-        x[0], x[2], x[4], logs[0] = polar_to_muons(z[0] + log_j, x[1], z[2], x[3], psi)
+        cos, logs[3] = close_interval(z[3], 1.0)
+        phi, logs[4] = close_interval(z[4], math.pi)
+        x[0], eta_1, x[2], eta_2, x[4], azimuth, logs[0] = decay_to_muons(z[0] + log_j, z[2], cos, phi)
+        low, half = _rapidities(eta_1, eta_2)
+        y, logs[1] = close_interval(z[1], 1.0)
+        y, logs[1] = low + half * (1 + y), logs[1] + half.log()
+        x[1], x[3] = y + eta_1, y + eta_2
         phi, logs[7] = close_interval(z[7], math.pi)
-        x[7] = wrap(_phi_z(x) - phi - phi_j - math.pi)
+        x[7] = wrap(azimuth - phi - phi_j - math.pi)
         for i, phi in zip(JETS[1:], relative, strict=True):
             x[i + 2] = wrap(x[7] + phi)
 
@@ -260,35 +211,18 @@ class ZJetCoordinates(nn.Module):
         return (condition @ self.present.to(like)) > 0.5
 
 
-def check_cuts(x, there, ordered=True):
-    """Say which event is outside of the cuts of the sample.
-
-    Shapes:
-        x (n, 14), there (n, 14) bool
-    Raises:
-        ValueError: a muon or a jet is outside, or jets are not in order.
-    Example:
-        >>> check_cuts(FILLED[None], torch.ones(1, 14, dtype=torch.bool))
-    """
-    half = torch.tensor([MUON_ETA, MUON_ETA] + 3 * [JET_ETA]).to(x)
-    pts, etas, seen = x[:, [0, 2, *JETS]], x[:, list(ETAS)], there[:, [0, 2, *JETS]]
-    least = torch.tensor([MUON_PT, MUON_PT] + 3 * [JET_PT]).to(x)
-    bad = seen & ~((pts > least - TINY / 2) & (etas.abs() < half + TINY / 2))  # float32 rounds onto the cuts
-    if bad.any():
-        row, column = (int(i) for i in bad.nonzero()[0])
-        raise ValueError(
-            f"row {row}: {('mu-', 'mu+', 'jet 1', 'jet 2', 'jet 3')[column]} has pT = {pts[row, column]:.4g} GeV, "
-            f"eta = {etas[row, column]:.4g}; these coordinates are for muons of pT > {MUON_PT:g} GeV, |eta| < "
-            f"{MUON_ETA}, and jets of pT > {JET_PT:g} GeV, |eta| < {JET_ETA}; cut the events first"
-        )
-    unordered = there[:, [8, 11]] & (pts[:, 2:4] < pts[:, 3:5] - TINY / 2)
-    if ordered and unordered.any():
-        raise ValueError(f"row {int(unordered.nonzero()[0, 0])}: its jets are not in order; put the hardest first")
-
-
 def _phi_z(x):
     """Return the azimuth of the muon pair relative to the first muon, (n,)."""
     return torch.atan2(x[2] * x[4].sin(), x[0] + x[2] * x[4].cos())
+
+
+def _rapidities(eta_1, eta_2):
+    """Return the lower end and half of the length of the interval of y in which both muons pass the cut, (n,).
+
+    Muons farther apart than the cut allows have no such interval; they get a tiny one, and fail the cut.
+    """
+    low, high = -MUON_ETA - torch.minimum(eta_1, eta_2), MUON_ETA - torch.maximum(eta_1, eta_2)
+    return low, ((high - low) / 2).clamp(min=TINY)
 
 
 def _sum_of_jets(x, there, relative):

@@ -1,6 +1,6 @@
-"""Geometry of Z -> mu mu with jets: coordinates without holes for two muons, and for two jets that are never close.
+"""Geometry of Z -> mu mu with jets: the Z and its decay instead of two muons, and jets that are never close.
 
-Both are maps of the plane. A density with a hole is hard for an invertible network: it bends space and cannot tear it.
+A density with a hole is hard for an invertible network: it bends space and cannot tear it.
 """
 
 import math
@@ -65,72 +65,62 @@ def log_mass(pt_1, eta_1, pt_2, eta_2, phi_2):
     return 0.5 * (2 * pt_1 * pt_2 * ((eta_1 - eta_2).cosh() - phi_2.cos())).log() - math.log(Z_MASS)
 
 
-def muons_to_polar(pt_1, eta_1, pt_2, eta_2, phi_2):
-    """Return log pT_Z, t = log(m / m_Z) / w and an angle psi in place of pT_1, pT_2 and phi_2.
+def muons_to_decay(pt_1, eta_1, pt_2, eta_2, phi_2):
+    """Return pT, rapidity and mass of the Z, and the direction of the first muon in its rest frame.
 
-    Few events have a Z at rest, which in (pT_1, pT_2, phi_2) is a hole. It becomes the far end of log pT_Z. With
-    a = log(pT_1 / pT_2), delta = phi_2 - pi, C = cosh(eta_1 - eta_2), u = sinh(a / 2), v = sin(delta / 2):
+    Phase space itself proposes these coordinates: with massless muons and dPhi = d^3p / (2 E)
 
-        m^2 = 2 pT_1 pT_2 (C + cos delta),      k = (pT_Z / m)^2 = 2 (u^2 + v^2) / (C + cos delta)
+        dPhi_1 dPhi_2 = 1/8 d^4Q dcos dphi,      d^4Q = m dm pT_Z dpT_Z dphi_Z dy
 
-    At fixed k, (u, v) lies on the ellipse u^2 + (1 + k) v^2 = r^2 with r^2 = k (C + 1) / 2, cut at |v| = 1:
-
-        sin psi = v / min(1, r / sqrt(1 + k)),      the sign of cos psi is that of u
+    The rest frame is reached by a boost along the beam, then one along pT_Z; the angle phi is measured from pT_Z.
 
     Shapes:
-        each (n,) -> log pT_Z, t, psi (n,), and log|det| (n,)
+        each (n,) -> log pT_Z, y, t = log(m / m_Z) / w, cos, phi, azimuth of the Z from the first muon, log|det|: (n,)
     Example:
-        >>> log_q, t, psi, _ = muons_to_polar(*torch.tensor([[30.0], [1], [50], [0.5], [math.pi]]))
-        >>> round(log_q.exp().item(), 4), psi.item()
-        (20.0, 3.1415927410125732)
+        >>> log_q, y, t, cos, phi, _, _ = muons_to_decay(*torch.tensor([[30.0], [1], [50], [1], [math.pi]]).double())
+        >>> log_q.exp().round(decimals=4), cos.round(decimals=4), phi.abs().round(decimals=4)
+        (tensor([20.], dtype=torch.float64), tensor([0.], dtype=torch.float64), tensor([3.1416], dtype=torch.float64))
     """
-    half, delta = (pt_1 / pt_2).log() / 2, wrap(phi_2 - math.pi)
-    u, v = half.sinh(), (delta / 2).sin()
-    both = (eta_1 - eta_2).cosh() + delta.cos()
-    k = 2 * (u * u + v * v) / both
+    x, y = pt_1 + pt_2 * phi_2.cos(), pt_2 * phi_2.sin()  # of the Z, with the first muon along the x axis
+    q2, azimuth = x * x + y * y, torch.atan2(y, x)
+    q = q2.sqrt()
     t = log_mass(pt_1, eta_1, pt_2, eta_2, phi_2) / HALF_WIDTH
-    round_ = u * u + (1 + k) * v * v < 1 + k  # a whole ellipse
-    psi = torch.atan2(torch.where(round_, v * (1 + k).sqrt(), v), torch.where(round_, u, _signed(1 - v * v, u)))
-    log_q = math.log(Z_MASS) + HALF_WIDTH * t + 0.5 * k.log()
-    return log_q, t, psi, _log_det(half, delta, both, k, round_) - (2 * HALF_WIDTH * k * pt_1 * pt_2).log()
+    m = Z_MASS * (HALF_WIDTH * t).exp()
+    plus = pt_1 * eta_1.exp() + pt_2 * eta_2.exp()  # E + p_z
+    transverse = (m * m + q2).sqrt()
+    rapidity = (plus / transverse).log()
+    cos = 2 * pt_1 * (eta_1 - rapidity).sinh() / m
+    along = pt_1 * x / q  # component along pT_Z, before the second boost
+    energy = pt_1 * (eta_1 - rapidity).cosh()
+    s_x, s_y = 2 * (transverse * along - q * energy) / m, -2 * pt_1 * y / q  # both times m
+    log_det = (2 * pt_1 * pt_2 / q2 / (HALF_WIDTH * m * m)).log()
+    return 0.5 * q2.log(), rapidity, t, cos, torch.atan2(s_y, s_x), azimuth, log_det
 
 
-def polar_to_muons(log_q, eta_1, t, eta_2, psi):
-    """Return pT_1, pT_2 and phi_2, and log|det|; the inverse of muons_to_polar.
+def decay_to_muons(log_q, t, cos, phi):
+    """Return pT and eta of both muons for a Z of rapidity 0, their azimuth, that of the Z, and log|det|.
+
+    A rapidity of the Z is added to both eta. This is the inverse of muons_to_decay.
 
     Shapes:
-        each (n,) -> pT_1, pT_2, phi_2 (n,), and log|det| (n,)
+        each (n,) -> pT_1, eta_1, pT_2, eta_2, phi_2, azimuth of the Z from the first muon, log|det| (n,)
     Example:
-        >>> x = torch.tensor([[30.0], [1], [50], [0.5], [2.0]])
-        >>> log_q, t, psi, _ = muons_to_polar(*x)
-        >>> torch.stack(polar_to_muons(log_q, x[1], t, x[3], psi)[:3]).flatten()
-        tensor([30.0000, 50.0000,  2.0000])
+        >>> x = torch.tensor([[30.0], [1], [50], [0.5], [2.0]]).double()
+        >>> log_q, y, t, cos, phi, _, _ = muons_to_decay(*x)
+        >>> pt_1, eta_1, pt_2, eta_2, phi_2, _, _ = decay_to_muons(log_q, t, cos, phi)
+        >>> bool(torch.allclose(torch.stack([pt_1, eta_1 + y, pt_2, eta_2 + y, phi_2]), x))
+        True
     """
-    log_m = math.log(Z_MASS) + HALF_WIDTH * t
-    k = (2 * (log_q - log_m)).exp()
-    cosh = (eta_1 - eta_2).cosh()
-    r2 = k * (cosh + 1) / 2
-    round_ = r2 < 1 + k
-    v = psi.sin() * torch.where(round_, (r2 / (1 + k)).sqrt(), 1.0)
-    u = torch.where(round_, r2.sqrt() * psi.cos(), _signed(r2 - (1 + k) * v * v, psi.cos()))
-    half, delta = u.asinh(), 2 * v.asin()
-    both = cosh + delta.cos()
-    mean = (log_m - 0.5 * (2 * both).log()).exp()  # root of pT_1 pT_2
-    pt_1, pt_2 = mean * half.exp(), mean * (-half).exp()
-    log_det = (2 * HALF_WIDTH * k * pt_1 * pt_2).log() - _log_det(half, delta, both, k, round_)
-    return pt_1, pt_2, wrap(delta + math.pi), log_det
-
-
-def _log_det(half, delta, both, k, round_):
-    """Return log|d(k, psi) / d(a, delta)|, (n,)."""
-    ellipse = (1 + k).sqrt() * half.cosh() * (delta / 2).cos() / both
-    cut = (2 * half).sinh().abs() / (2 * both)
-    return torch.where(round_, ellipse, cut).log()
-
-
-def _signed(square, like):
-    """Return the root of a square with the sign of something."""
-    return torch.copysign(square.clamp(min=0).sqrt(), like)
+    q, m = log_q.exp(), Z_MASS * (HALF_WIDTH * t).exp()
+    transverse = (m * m + q * q).sqrt()
+    sin = (1 - cos * cos).clamp(min=0).sqrt()
+    along, across, beam = transverse * sin * phi.cos(), m * sin * phi.sin() / 2, m * cos / 2
+    x_1, x_2 = (q + along) / 2, (q - along) / 2
+    pt_1, pt_2 = (x_1**2 + across**2).sqrt(), (x_2**2 + across**2).sqrt()
+    phi_1 = torch.atan2(across, x_1)
+    log_det = (HALF_WIDTH * m * m * q * q / (2 * pt_1 * pt_2)).log()
+    eta_1, eta_2 = (beam / pt_1).asinh(), -(beam / pt_2).asinh()
+    return pt_1, eta_1, pt_2, eta_2, wrap(torch.atan2(-across, x_2) - phi_1), wrap(-phi_1), log_det
 
 
 def close_hole(eta, phi):

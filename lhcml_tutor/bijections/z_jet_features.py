@@ -1,0 +1,93 @@
+"""Events of Z -> mu mu with one, two or three jets as rows of features, and back to momenta.
+
+An event is a row of 14 features, with the azimuth of the first muon turned to 0 (the beam knows no azimuth):
+
+    pt_1, eta_1, pt_2, eta_2, phi_2              muons, mu- first
+    pt_jet, eta_jet, phi_jet                     for each of three jets, the hardest first; zeros where there is none
+
+The condition is one-hot in the number of jets, so an event has 8, 11 or 14 dimensions; `Z_JETS_PRESENT` says which.
+"""
+
+import torch
+from torch.nn.functional import one_hot
+
+from .. import kinematics
+from .decays import TINY, wrap
+from .maps import _check_shape
+
+MUON_PT, MUON_ETA, JET_PT, JET_ETA = 10.0, 2.5, 20.0, 4.5  # cuts of the sample, GeV and 1
+JETS, ETAS = (5, 8, 11), (1, 3, 6, 9, 12)  # columns of the pT of the jets, and of all eta
+Z_JETS_FEATURES = (
+    "pt_1", "eta_1", "pt_2", "eta_2", "phi_2",
+    *(f"{name}_jet_{k}" for k in (1, 2, 3) for name in ("pt", "eta", "phi")),
+)  # fmt: skip
+FILLED = torch.tensor([40.0, 0, 40, 1, 3, 50, 0, 0, 40, 1, 2, 30, -1, -2])  # in place of what is not there
+Z_JETS_PRESENT = torch.tensor([[i < 5 + 3 * jets for i in range(14)] for jets in (1, 2, 3)])  # (3, 14) bool
+
+
+def z_jet_features(muon_minus, muon_plus, jets, n_jets):
+    """Return events of Z -> mu mu with jets as rows of features, and their condition.
+
+    Shapes:
+        muon_minus, muon_plus (n, 4), jets (n, 3, 4) [GeV], n_jets (n,) -> features (n, 14), condition (n, 3)
+    Raises:
+        ValueError: n_jets is not 1, 2 or 3 everywhere.
+    Example:
+        >>> p = kinematics.from_pt_eta_phi_mass(*torch.tensor([[30.0, 1.0, 2.0, 0.0], [40, 0, -1, 0]]).T)
+        >>> x, condition = z_jet_features(p[:1], p[1:], torch.zeros(1, 3, 4) + p[1], torch.tensor([1]))
+        >>> x[0, :4].round(decimals=3), condition
+        (tensor([30.,  1., 40.,  0.]), tensor([[1., 0., 0.]]))
+    """
+    if not ((n_jets >= 1) & (n_jets <= 3)).all():
+        raise ValueError(f"events have 1, 2 or 3 jets, not {sorted(set(n_jets.tolist()) - {1, 2, 3})}")
+    first = kinematics.phi(muon_minus)
+    columns = [kinematics.pt(muon_minus), kinematics.eta(muon_minus)]
+    columns += [kinematics.pt(muon_plus), kinematics.eta(muon_plus), wrap(kinematics.phi(muon_plus) - first)]
+    for k in range(3):
+        there = k < n_jets
+        jet = torch.where(there[:, None], jets[:, k], jets[:, 0])
+        part = [kinematics.pt(jet), kinematics.eta(jet), wrap(kinematics.phi(jet) - first)]
+        columns += [torch.where(there, column, 0.0) for column in part]
+    return torch.stack(columns, 1), one_hot(n_jets.long() - 1, 3).to(columns[0])
+
+
+def z_jet_momenta(x):
+    """Return the momenta of rows of features, massless, with the first muon at azimuth 0.
+
+    Shapes:
+        x (n, 14) -> (n, 5, 4): mu-, mu+, three jets (E, px, py, pz) [GeV], zeros where there is no jet
+    Example:
+        >>> z_jet_momenta(torch.tensor([[30.0, 0, 40, 0, 0, 70, 0, 3.14159265] + 6 * [0.0]])).sum(1)[0, 1].round()
+        tensor(0.)
+    """
+    _check_shape(x, 14)
+    pt = x[:, [0, 2, 5, 8, 11]]
+    eta = x[:, [1, 3, 6, 9, 12]]
+    phi = torch.cat([torch.zeros_like(x[:, :1]), x[:, [4, 7, 10, 13]]], 1)
+    return kinematics.from_pt_eta_phi_mass(pt, eta, phi, torch.zeros_like(pt))
+
+
+def check_cuts(x, there, ordered=True):
+    """Say which event is outside of the cuts of the sample.
+
+    Shapes:
+        x (n, 14), there (n, 14) bool
+    Raises:
+        ValueError: a muon or a jet is outside, or jets are not in order.
+    Example:
+        >>> check_cuts(FILLED[None], torch.ones(1, 14, dtype=torch.bool))
+    """
+    half = torch.tensor([MUON_ETA, MUON_ETA] + 3 * [JET_ETA]).to(x)
+    pts, etas, seen = x[:, [0, 2, *JETS]], x[:, list(ETAS)], there[:, [0, 2, *JETS]]
+    least = torch.tensor([MUON_PT, MUON_PT] + 3 * [JET_PT]).to(x)
+    bad = seen & ~((pts > least - TINY / 2) & (etas.abs() < half + TINY / 2))  # float32 rounds onto the cuts
+    if bad.any():
+        row, column = (int(i) for i in bad.nonzero()[0])
+        raise ValueError(
+            f"row {row}: {('mu-', 'mu+', 'jet 1', 'jet 2', 'jet 3')[column]} has pT = {pts[row, column]:.4g} GeV, "
+            f"eta = {etas[row, column]:.4g}; these coordinates are for muons of pT > {MUON_PT:g} GeV, |eta| < "
+            f"{MUON_ETA}, and jets of pT > {JET_PT:g} GeV, |eta| < {JET_ETA}; cut the events first"
+        )
+    unordered = there[:, [8, 11]] & (pts[:, 2:4] < pts[:, 3:5] - TINY / 2)
+    if ordered and unordered.any():
+        raise ValueError(f"row {int(unordered.nonzero()[0, 0])}: its jets are not in order; put the hardest first")
