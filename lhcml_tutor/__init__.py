@@ -21,7 +21,7 @@ _LAZY = {
 }
 _MODULES = (
     "kinematics", "layers", "bijections", "likelihoods", "physics", "datasets", "training", "metrics", "calibration",
-    "ensembles", "plots", "explorers", "checks", "notebooks", "doctor", "cli",
+    "ensembles", "flow_matching", "diffusion", "plots", "explorers", "checks", "notebooks", "doctor", "cli",
 )  # fmt: skip
 
 __all__ = ["device", "parameters", "scale", "seed_everything", *_LAZY, *_MODULES]

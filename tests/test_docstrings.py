@@ -11,7 +11,9 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "lhcml_tutor"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.py")
 # modules whose functions take tensors, so that a reader needs their shapes
-WITH_SHAPES = re.compile(r"^(kinematics|layers|bijections|likelihoods|physics/.*|metrics|calibration|ensembles)\.py$")
+WITH_SHAPES = re.compile(
+    r"^(kinematics|layers|bijections|likelihoods|physics/.*|metrics|calibration|ensembles|flow_matching/.*|diffusion)\.py$"
+)
 
 
 def name_of(path):
