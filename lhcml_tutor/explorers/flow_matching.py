@@ -111,7 +111,13 @@ def _compute_paths(time, toy, follow):
 
 
 def _square(ax):
-    ax.set(xlabel="first coordinate [1]", xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal")
+    ax.set(
+        xlabel="first coordinate [1]",
+        ylabel="second coordinate [1]",
+        xlim=(-REACH, REACH),
+        ylim=(-REACH, REACH),
+        aspect="equal",
+    )
 
 
 def _draw_paths(axes, result):
@@ -128,7 +134,6 @@ def _draw_paths(axes, result):
     for ax in axes:
         _square(ax)
         ax.text(0.03, 0.94, f"$t = {result.time:g}$", transform=ax.transAxes, bbox={"color": "white", "pad": 1})
-    points.set_ylabel("second coordinate [1]")
 
 
 def _say_paths(result):
@@ -185,14 +190,13 @@ def _draw_solvers(axes, result):
     points.plot(*result.exact.T, "o", color="white", markeredgecolor="black", markersize=6, label="exact end")
     points.plot(*result.track[-1].T, "x", color=colour, markersize=6, zorder=4, label="end of the steps")
     _square(points)
-    points.set_ylabel("second coordinate [1]")
-    points.legend(loc="upper left", fontsize=12)
+    points.legend(loc="upper center", fontsize=11, ncols=2, handlelength=1.0)
     for i, name in enumerate(METHODS):
         look = {"color": COLOURS[i], "linestyle": ("-", "--", "-.")[i], "marker": "os^"[i]}
         curve.plot(result.cost[name], result.error[name].clamp(min=1e-8), label=name, **look)
     at = result.cost[result.method][STEPS.index(result.steps)]
     curve.plot([at], [result.chosen.clamp(min=1e-8)], "o", markersize=14, markerfacecolor="none", color="black")
-    curve.set(xlabel=AXES[result.count], ylabel="mean distance from the exact end [1]", xscale="log", yscale="log",
+    curve.set(xlabel=AXES[result.count], ylabel="mean error of the end [1]", xscale="log", yscale="log",
               ylim=(5e-9, 5))  # fmt: skip
     curve.legend(loc="lower left", fontsize=12)
 
