@@ -491,9 +491,9 @@ lt.show(
 
 # %% [markdown] slideshow={"slide_type": "skip"}
 # *What you see.* Left, the velocity field (arrows: the way in a tenth of the time), 80 points (black), where they
-# started (small and grey), and how they came. Right, the density of the cloud at this time (grey), with the same points.
-# At first everything contracts. The eight peaks come out of a ring, and late: at $t = 0.5$ there is hardly a sign of
-# them.
+# started (small and grey), and how they came. Right, the density of the cloud at this time (grey), with the same
+# points. At first everything contracts. The eight peaks come out of a ring, and late: at $t = 0.5$ there is hardly a
+# sign of them.
 #
 # Try: (a) points on straight lines: how do the points change, how the density and the field? (b) the grid: when are the
 # 25 peaks visible first? (c) time 0 and time 1: is the field what you found in question 2?
@@ -756,8 +756,8 @@ lt.verdict("distance of the flow's samples from the toy", distance(flowed), ci=(
 # %% [markdown] slideshow={"slide_type": "skip"}
 # *What you see.* Left, events from both models, in the same 20,000 steps of noise, on the density of the toy. Right,
 # the density of the flow over the exact one, where that is above 0.03 (the peaks have 0.74 and 0.56). At the peaks it
-# is right within some per cent. Towards the valley and the tails, where few events have been seen, it is off by tens
-# of per cent. The gap in nats is the mean of $\log(p/p_\theta)$ over events, so the peaks dominate it.
+# is right within about ten per cent. Towards the valley and the tails, where few events have been seen, it is off by
+# tens of per cent. The gap in nats is the mean of $\log(p/p_\theta)$ over events, so the peaks dominate it.
 #
 # And look at the losses: the network's is within a per cent of the *best possible* one, which is far from zero. The
 # loss alone would not have told us whether the gap is 0.5 or 0.005 nats.

@@ -29,7 +29,7 @@ def by_hand():
     beta = torch.cat([torch.zeros(1, dtype=real), 1 - ALPHA_BAR[1:] / ALPHA_BAR[:-1]])
     given = {"T": T, "alpha_bar": ALPHA_BAR, "beta": beta, "alpha": 1 - beta, "MLP": MLP, "real": real, "m": 2.0}
     given |= {"s": 0.5, "weights": weights, "means": means, "widths": widths}
-    return defined_in("08", DEFINED, generator=torch.Generator().manual_seed(7), **given)
+    return defined_in("L08", DEFINED, generator=torch.Generator().manual_seed(7), **given)
 
 
 def numbers(*shape, seed=3):
