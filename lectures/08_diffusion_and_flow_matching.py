@@ -286,6 +286,19 @@ def denoise(noise_of, x):
     return x
 
 
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# For our toy the best possible network is known. The mean of $\epsilon$ at fixed $x_t$ follows from
+# $q(x_t) = \int dx_0\, p(x_0)\, q(x_t|x_0)$:
+#
+# $$ \nabla \log q(x_t) = \frac{1}{q(x_t)} \int dx_0\ p(x_0)\, q(x_t|x_0)\
+# \frac{-(x_t - \sqrt{\bar\alpha_t}\, x_0)}{1 - \bar\alpha_t}
+# = - \frac{E[\epsilon|x_t]}{\sqrt{1 - \bar\alpha_t}} . $$
+#
+# So a network that has learned the noise has learned the slope of the log density, the *score*, at every noise level.
+# With the exact noise we see what 100 steps alone cost. With the network, what the training costs.
+
+
+# %% slideshow={"slide_type": "subslide"}
 def as_noise(network):
     """Return a function of float64 points and one step number."""
     return lambda x, t: network(x.float(), torch.full((len(x),), t / T)).double()
@@ -298,17 +311,6 @@ def exact_noise(x, t):
         log_q = log_density(x, float(alpha_bar[t].sqrt()), float((1 - alpha_bar[t]).sqrt()))
         return -(1 - alpha_bar[t]).sqrt() * torch.autograd.grad(log_q.sum(), x)[0]
 
-
-# %% [markdown] slideshow={"slide_type": "subslide"}
-# For our toy the best possible network is known. The mean of $\epsilon$ at fixed $x_t$ follows from
-# $q(x_t) = \int dx_0\, p(x_0)\, q(x_t|x_0)$:
-#
-# $$ \nabla \log q(x_t) = \frac{1}{q(x_t)} \int dx_0\ p(x_0)\, q(x_t|x_0)\
-# \frac{-(x_t - \sqrt{\bar\alpha_t}\, x_0)}{1 - \bar\alpha_t}
-# = - \frac{E[\epsilon|x_t]}{\sqrt{1 - \bar\alpha_t}} . $$
-#
-# So a network that has learned the noise has learned the slope of the log density, the *score*, at every noise level.
-# With the exact noise we see what 100 steps alone cost. With the network, what the training costs.
 
 # %% slideshow={"slide_type": "subslide"}
 data = {"x": train.float()}
@@ -692,6 +694,7 @@ def exact_velocity(x, t):
     return (share * (means + (t * widths**2 - (1 - t)) / variance * (x - t * means))).sum(1, keepdim=True)
 
 
+# %% slideshow={"slide_type": "subslide"}
 flow = TimeNetwork()
 few = test[:5000]
 gaps = {"untrained": float((log_density(few[:1000]) - flow_log_prob(as_velocity(flow), few[:1000])).mean())}
@@ -754,7 +757,7 @@ lt.verdict("distance of the flow's samples from the toy", distance(flowed), ci=(
            gpu=None, control={"untrained": distance(untrained), "planted defect": distance(moved)})  # fmt: skip
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# *What you see.* Left, events from both models, in the same 20,000 steps of noise, on the density of the toy. Right,
+# *What you see.* Left, 20,000 events from each of both models, and the density of the toy. Right,
 # the density of the flow over the exact one, where that is above 0.03 (the peaks have 0.74 and 0.56). At the peaks it
 # is right within about ten per cent. Towards the valley and the tails, where few events have been seen, it is off by
 # tens of per cent. The gap in nats is the mean of $\log(p/p_\theta)$ over events, so the peaks dominate it.
