@@ -176,6 +176,7 @@ def test_a_short_training_finds_both_humps():
         return (model.predict_noise(x_t, t) - noise).square().mean()
 
     lt.fit(model, loss, {"x": x}, steps=1500, batch_size=512, learning_rate=1e-2, betas=(0.9, 0.95), progress=False)
+    model.cpu()
     for found in (
         model.sample(10_000, generator=generator(2)),
         model.sample_ddim(10_000, steps=50, generator=generator(2)),

@@ -297,6 +297,7 @@ def test_partners_are_carried_to_partners():
     data = {"x_0": x_0, "x_1": x_0 + torch.tensor([2.0, -1.0])}
     lt.fit(model, lambda m, b: flow_matching_loss(m, b["x_1"], x_0=b["x_0"]), data, steps=300, batch_size=256,
            learning_rate=3e-3, progress=False)  # fmt: skip
+    model.cpu()
     moved = model.transport(x_0[:500], steps=10)
     assert (moved - data["x_1"][:500]).abs().mean() < 0.1
 
@@ -310,7 +311,7 @@ def trained():
     model = FlowMatching(2, hidden=(64, 64, 64), preprocess=Standardise.fit(x))
     lt.fit(model, lambda m, b: flow_matching_loss(m, b["x"]), {"x": x}, steps=1500, batch_size=512,
                      learning_rate=1e-2, betas=(0.9, 0.95), progress=False)  # fmt: skip
-    return toy, model
+    return toy, model.cpu()
 
 
 def test_log_prob_fits_the_samples_in_boxes(trained):

@@ -115,7 +115,7 @@ class FlowMatching(nn.Module):
         """Return log p(x) (n,) of events x (n, d), in their units, by integrating backwards from t = 1 to t = 0.
 
         Arguments:
-            divergence: "exact" (d forward derivatives), or "hutchinson" with so many probes (unbiased, noisy).
+            divergence: "exact" (d derivatives), or "hutchinson" with so many probes (unbiased, noisy).
             batch_size: events that are integrated at once; it bounds the memory, not the result.
             gradients: keep what is needed to differentiate the result, which takes much memory.
         """

@@ -8,7 +8,7 @@ A closed formula and a network go the same way.
 import math
 
 import torch
-from torch.func import jvp, vmap
+from torch.func import vjp, vmap
 
 
 def euler_step(velocity, x, t, dt):
@@ -102,8 +102,9 @@ def solve_adaptive(velocity, x, t_0, t_1, tolerance=1e-10):
 
 
 def _value_and_trace(velocity, x, t, directions):
-    """Return v (n, d) and sum_k e_k . J e_k (n,) of directions e_k (m, n, d): forward derivatives, side by side."""
-    value, derivative = vmap(lambda e: jvp(lambda y: velocity(y, t), (x,), (e,)), out_dims=(None, 0))(directions)
+    """Return v (n, d) and sum_k e_k . J e_k (n,) of directions e_k (m, n, d): all derivatives e_k . J side by side."""
+    value, pull_back = vjp(lambda y: velocity(y, t), x)
+    derivative = vmap(lambda e: pull_back(e)[0])(directions)  # (m, n, d)
     return value, (derivative * directions).sum((0, 2))
 
 
@@ -121,7 +122,7 @@ def _random_signs(x, probes, generator):
 
 
 def exact_divergence(velocity, x, t):
-    """Divergence of a velocity field, sum_i dv_i/dx_i, by d forward derivatives of all events at once.
+    """Divergence of a velocity field, sum_i dv_i/dx_i, by d derivatives of all events at once.
 
     Shapes:
         x (n, d) -> (n,); row i of v may depend on row i of x alone
