@@ -204,8 +204,8 @@ lt.show(fig, "The two peaks melt into a single Gaussian as noise is added; six e
 # $$ \mathrm{KL}_t = \frac{(\tilde\mu_t - \mu_\theta)^2}{2\tilde\beta_t}
 # = \frac{\beta_t}{2\,\alpha_t\,(1 - \bar\alpha_{t-1})}\ \big( \epsilon - \epsilon_\theta(x_t, t) \big)^2 . $$
 #
-# *A likelihood, and it is a mean squared error.* Ho, Jain and Abbeel (2020) drop the factor in front, which is largest
-# for the first, tiny noises, where there is least to see:
+# *A likelihood, and it is a mean squared error.* Ho, Jain and Abbeel (2020) drop the factor in front. For their
+# linear schedule it is largest for the first, tiny noises, where there is least to see:
 #
 # $$ \boxed{\ L = E_{t,\, x_0,\, \epsilon} \Big| \epsilon -
 # \epsilon_\theta\big(\sqrt{\bar\alpha_t}\ x_0 + \sqrt{1 - \bar\alpha_t}\ \epsilon,\ t\big) \Big|^2\ } $$
@@ -363,7 +363,8 @@ lt.verdict("distance of the diffusion samples from the toy", distance(diffused["
 #
 # This is the **continuity equation**: events are neither made nor lost, what leaves a volume passes through its
 # surface. It is the same equation as for charge in electrodynamics, with the current $p\,v$. Conversely, if a density
-# and a velocity fulfil it and points start with the density $p(x, 0)$, they have the density $p(x, t)$ ever after.
+# and a smooth velocity fulfil it and points start with the density $p(x, 0)$, they have the density $p(x, t)$ ever
+# after.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 6. Flow matching: regress on straight lines
@@ -384,8 +385,8 @@ lt.verdict("distance of the diffusion samples from the toy", distance(diffused["
 # $$ \frac{d}{dt} E[f(x_t)] = E\big[ \nabla f(x_t) \cdot (x_1 - x_0) \big]
 # = E\Big[ \nabla f(x_t) \cdot E\big[x_1 - x_0 \big| x_t\big] \Big] = E\big[ \nabla f(x_t) \cdot v(x_t, t) \big] . $$
 #
-# The middle step averages first over all lines through the same point, where $\nabla f(x_t)$ is a fixed number. The
-# result is the left half of the derivation of section 5, so $p$ and $v$ fulfil the continuity equation.
+# The middle step averages first over all lines through the same point, where $\nabla f(x_t)$ is a fixed number. From
+# here on it is the derivation of section 5, so $p$ and $v$ fulfil the continuity equation.
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Why the regression finds it
@@ -667,9 +668,10 @@ print(f"mean {estimates.mean():.0f} = trace, variance {estimates.var(correction=
 # <details><summary>Answer</summary>
 #
 # It turns the cloud round the origin. $\nabla\cdot v = 0$: each point keeps the value of the density that it started
-# with. $J$ has no diagonal, and $J_{xy} + J_{yx} = 0$, so each single estimate is exactly zero. A rotation does nothing
-# to noise: adding one to the velocity changes all trajectories, and no density. The velocity that makes a given
-# $p(x, t)$ is *not unique*; flow matching picks the one that belongs to the pairs.
+# with. $J$ has no diagonal, and $J_{xy} + J_{yx} = 0$, so each single estimate is exactly zero. To a *round* cloud
+# nothing happens at all: adding a rotation to a velocity changes all trajectories, and no round density. In general
+# any $w$ with $\nabla\cdot(p\,w) = 0$ may be added. The velocity that makes a given $p(x, t)$ is *not unique*; flow
+# matching picks the one that belongs to the pairs.
 # </details>
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -771,7 +773,7 @@ lt.verdict("distance of the flow's samples from the toy", distance(flowed), ci=(
 # tens of per cent. The gap in nats is the mean of $\log(p/p_\theta)$ over events, so the peaks dominate it.
 #
 # And look at the losses: the network's is within some tenths of a per cent of the *best possible* one, which is far
-# from zero. The loss alone would not have told us whether the gap is 0.5 or 0.005 nats.
+# from zero. Nobody could read the gap from the loss alone.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 10. Who is paired with whom
@@ -786,10 +788,11 @@ lt.verdict("distance of the flow's samples from the toy", distance(flowed), ci=(
 #
 # $$ \mathrm{const} = \int_0^1 dt\ \frac{s^2 (1 - \rho^2)}{\sigma_t^2} = s\ \theta \sin\theta . $$
 #
-# (Picture $\sigma_t$ as the length of a vector on its straight way from one of length 1 to one of length $s$, with the
-# angle $\theta$ between them: the area swept is $\frac12 \int \sigma_t^2\, d\varphi = \frac12 s \sin\theta$ and
-# $d\varphi = s \sin\theta\, dt/\sigma_t^2$.) For $\theta = \pi/2$ this is $\pi s/2$ again. For $\theta \to 0$ it
-# vanishes: $\sigma_t = 1 - t + t s$, all trajectories are straight, and *one Euler step is exact*.
+# (Picture $\sigma_t$ as the length of a vector on its straight way from one of length 1 to one of length $s$, with
+# the angle $\theta$ between them: the area swept is $\frac12 \int \sigma_t^2\, d\varphi = \frac12 s \sin\theta$ and
+# $d\varphi = s \sin\theta\, dt/\sigma_t^2$, so $\int dt/\sigma_t^2 = \theta/(s \sin\theta)$.) For $\theta = \pi/2$
+# this is $\pi s/2$ again. For $\theta \to 0$ it vanishes: $\sigma_t = 1 - t + t s$, all trajectories are straight,
+# and *one Euler step is exact*.
 #
 # **Optimal transport** is the pairing with the least $E|x_1 - x_0|^2$. In one dimension it pairs in order: smallest
 # with smallest. (Lines of two pairs that cross can be uncrossed, and this lowers the sum of squares.) In more
@@ -890,7 +893,7 @@ lt.verdict("distance after one Euler step, pairs in order", one_step["in order"]
 # A set of weights is a velocity field, a velocity field is a density. Draw a few: each event $x$ gets a few values
 # $\log p_w(x)$, each bin of a histogram a few heights, and their spread is the statistical uncertainty of the
 # generator. One set of weights belongs to a *whole trajectory*: whoever draws new ones in every step averages over
-# the posterior on the way, and sees no spread.
+# the posterior on the way, and sees hardly any spread.
 #
 # One warning. In lecture 03 the factor in front of the KL followed from a likelihood: $\lambda = 1$ where the loss is
 # $-\log p(D|w)/n$. Here it does not. The squared error is that of a Gaussian whose width is the spread of crossing
