@@ -107,8 +107,8 @@ print(f"{p.n} events of the toy itself are {distance(test):.4f} from it, 95% of 
 #
 # **All steps at once.** Write $\alpha_t = 1 - \beta_t$. Two steps give
 #
-# $$ x_t = \sqrt{\alpha_t\alpha_{t-1}}\ x_{t-2} + \sqrt{\alpha_t (1 - \alpha_{t-1})}\ \epsilon_{t-1}
-# + \sqrt{1 - \alpha_t}\ \epsilon_t . $$
+# $$ x_t = \sqrt{\alpha_t\alpha_{t-1}}\ x_{t-2} + \sqrt{\alpha_t (1 - \alpha_{t-1})}\ \epsilon_{t-1} +
+# \sqrt{1 - \alpha_t}\ \epsilon_t . $$
 #
 # The two noises are independent Gaussians, so their sum is one, and their variances add:
 # $\alpha_t - \alpha_t\alpha_{t-1} + 1 - \alpha_t = 1 - \alpha_t\alpha_{t-1}$. Again and again: with
@@ -160,16 +160,16 @@ lt.show(fig, "The two peaks melt into a single Gaussian as noise is added; six e
 # events. But *if we are told the event* $x_0$, it is a Gaussian that we can write down:
 #
 # $$ q(x_{t-1}|x_t, x_0) \propto q(x_t|x_{t-1})\ q(x_{t-1}|x_0) \propto
-# \exp\left( - \frac{(x_t - \sqrt{\alpha_t}\ x_{t-1})^2}{2 \beta_t}
-# - \frac{(x_{t-1} - \sqrt{\bar\alpha_{t-1}}\ x_0)^2}{2 (1 - \bar\alpha_{t-1})} \right) . $$
+# \exp\left( - \frac{(x_t - \sqrt{\alpha_t}\ x_{t-1})^2}{2 \beta_t} -
+# \frac{(x_{t-1} - \sqrt{\bar\alpha_{t-1}}\ x_0)^2}{2 (1 - \bar\alpha_{t-1})} \right) . $$
 #
 # Inverse variances add, as for the straight line of lecture 03. With
 # $\alpha_t (1 - \bar\alpha_{t-1}) + \beta_t = 1 - \bar\alpha_t$,
 #
 # $$ \frac{1}{\tilde\beta_t} = \frac{\alpha_t}{\beta_t} + \frac{1}{1 - \bar\alpha_{t-1}}
 # \quad\Rightarrow\quad \tilde\beta_t = \frac{1 - \bar\alpha_{t-1}}{1 - \bar\alpha_t}\ \beta_t , \qquad
-# \tilde\mu_t = \tilde\beta_t \left( \frac{\sqrt{\alpha_t}}{\beta_t}\ x_t
-# + \frac{\sqrt{\bar\alpha_{t-1}}}{1 - \bar\alpha_{t-1}}\ x_0 \right) . $$
+# \tilde\mu_t = \tilde\beta_t \left( \frac{\sqrt{\alpha_t}}{\beta_t}\ x_t +
+# \frac{\sqrt{\bar\alpha_{t-1}}}{1 - \bar\alpha_{t-1}}\ x_0 \right) . $$
 #
 # Replace the event by the noise that was added, $x_0 = (x_t - \sqrt{1 - \bar\alpha_t}\ \epsilon)/\sqrt{\bar\alpha_t}$.
 # The terms with $x_t$ combine by the same identity, and what is left is simple:
@@ -194,8 +194,8 @@ lt.show(fig, "The two peaks melt into a single Gaussian as noise is added; six e
 # divergences between Gaussians, step by step:
 #
 # $$ \begin{aligned} -\log p_\theta(x_0) \le&\
-# \underbrace{\mathrm{KL}\big(q(x_T|x_0)\,\|\,N(0,1)\big)}_{\mathrm{nothing\ to\ learn}}
-# - E_q\big[\log p_\theta(x_0|x_1)\big] \\
+# \underbrace{\mathrm{KL}\big(q(x_T|x_0)\,\|\,N(0,1)\big)}_{\mathrm{nothing\ to\ learn}} -
+# E_q\big[\log p_\theta(x_0|x_1)\big] \\
 # &+ \sum_{t=2}^T E_q\Big[ \mathrm{KL}\big(q(x_{t-1}|x_t, x_0)\,\|\,p_\theta(x_{t-1}|x_t)\big) \Big] . \end{aligned} $$
 #
 # The KL of two Gaussians with the same variance is the squared distance of their means over twice the variance:
@@ -398,8 +398,8 @@ lt.verdict("distance of the diffusion samples from the toy", distance(diffused["
 #
 # *conditional* flow matching, conditional on the pair. Insert $\pm v(x_t, t)$:
 #
-# $$ L_\mathrm{CFM} = E|v_\theta - v|^2 + 2\, E\big[ (v_\theta - v) \cdot \big(v - (x_1 - x_0)\big) \big]
-# + E\big|v - (x_1 - x_0)\big|^2 . $$
+# $$ L_\mathrm{CFM} = E|v_\theta - v|^2 + 2\, E\big[ (v_\theta - v) \cdot \big(v - (x_1 - x_0)\big) \big] +
+# E\big|v - (x_1 - x_0)\big|^2 . $$
 #
 # Average the middle term over all pairs with the same $x_t$ first: $v_\theta - v$ is fixed, and the mean of
 # $v - (x_1 - x_0)$ is zero by the definition of $v$. So
