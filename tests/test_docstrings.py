@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "lhcml_tutor"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.py")
 # modules whose functions take tensors, so that a reader needs their shapes
 WITH_SHAPES = re.compile(
-    r"^(kinematics|layers|bijections/.*|likelihoods|physics/.*|metrics|judges|calibration|ensembles|flows|flow_matching"
-    r"|diffusion)\.py$"
+    r"^(kinematics|layers|bijections/.*|likelihoods|physics/.*|metrics|judges|calibration|ensembles|flows"
+    r"|flow_matching/.*|diffusion)\.py$"
 )
 
 

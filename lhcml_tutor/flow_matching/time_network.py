@@ -1,0 +1,117 @@
+"""The network of flow matching and of diffusion: one output per feature, from a point, a time and a condition."""
+
+import math
+from contextlib import nullcontext
+
+import torch
+from torch import nn
+
+from ..layers import MLP, BayesianLinear, fixed_weights
+
+
+def time_features(t, frequencies):
+    """A time between 0 and 1 as a network likes to see it.
+
+        (t, cos(pi t), sin(pi t), cos(2 pi t), ..., sin(frequencies pi t))
+
+    Arguments:
+        frequencies: how many; 0 leaves t alone.
+    Shapes:
+        t (n,) -> (n, 1 + 2 frequencies)
+    Example:
+        >>> time_features(torch.tensor([0.0, 1.0]), frequencies=1).round(decimals=4)
+        tensor([[ 0.,  1.,  0.],
+                [ 1., -1., -0.]])
+    """
+    angle = math.pi * torch.arange(1, frequencies + 1, dtype=t.dtype, device=t.device) * t[:, None]
+    return torch.cat([t[:, None], torch.stack([angle.cos(), angle.sin()], dim=2).flatten(1)], dim=1)
+
+
+class TimeNetwork(nn.Module):
+    """Multilayer perceptron of a point, a time and a condition, with one output for each feature of the point.
+
+        MLP(x, time features of t, condition)
+
+    Arguments:
+        features: number d of features of x.
+        condition: number c of its conditions, 0 for none.
+        hidden: width of each hidden layer.
+        linear: class of the linear maps; BayesianLinear, or a functools.partial of it, makes it Bayesian.
+        frequencies: of the time features; 0 gives the network t alone.
+    Shapes:
+        x (n, d), t (n,) or a number, condition (n, c), (c,) for all rows, or None -> (n, d)
+    Raises:
+        ValueError: x or condition has another shape or type than the network, or there is one condition too few or
+            too many.
+    Example:
+        >>> network = TimeNetwork(features=4, condition=2, hidden=(32, 32))
+        >>> network(torch.zeros(10, 4), 0.5, torch.tensor([91.2, 1.0])).shape
+        torch.Size([10, 4])
+    """
+
+    def __init__(self, features, condition=0, hidden=(256,) * 4, linear=nn.Linear, frequencies=4):
+        for name, value in (("condition", condition), ("frequencies", frequencies)):
+            if not isinstance(value, int) or value < 0:
+                raise ValueError(f"{name} is a number of inputs, an integer from 0 on, not {value!r}")
+        super().__init__()
+        self.features, self.condition, self.frequencies = features, condition, frequencies
+        self.mlp = MLP(features + 1 + 2 * frequencies + condition, features, hidden, linear=linear)
+
+    def forward(self, x, t, condition=None):
+        t = t.to(x).expand(len(x)) if isinstance(t, torch.Tensor) else x.new_full((len(x),), t)
+        parts = [x, time_features(t, self.frequencies)]
+        if (condition := self.rows(condition, len(x))) is not None:
+            parts.append(condition)
+        return self.mlp(torch.cat(parts, dim=1))
+
+    def rows(self, condition, n):
+        """Return the condition row by row (n, c), or None where the network has none."""
+        c = self.condition
+        if condition is None and c:
+            raise ValueError(
+                f"this model was made with {c} conditions: pass condition=(n, {c}), or ({c},) for all rows"
+            )
+        if condition is None:
+            return None
+        if not c:
+            raise ValueError("this model was made without conditions: leave condition out, or make it with condition=c")
+        if not isinstance(condition, torch.Tensor) or condition.shape not in ((n, c), (c,)):
+            found = tuple(condition.shape) if isinstance(condition, torch.Tensor) else type(condition).__name__
+            raise ValueError(f"condition must be a tensor ({n}, {c}), one row per event, or ({c},), not {found}")
+        return condition.expand(n, c)
+
+    def check(self, **tensors):
+        """Raise ValueError where tensors are not (n, d) numbers of the network's type, all finite."""
+        like = next(self.parameters())
+        for name, values in tensors.items():
+            if values is None or (name == "condition" and not isinstance(values, torch.Tensor)):
+                continue  # what a condition has to be, `rows` says
+            if name != "condition" and (not isinstance(values, torch.Tensor) or values.shape[1:] != (self.features,)):
+                found = tuple(values.shape) if isinstance(values, torch.Tensor) else type(values).__name__
+                raise ValueError(f"{name} must be a tensor of shape (n, {self.features}), not {found}")
+            if values.dtype != like.dtype:
+                to = "float" if like.dtype == torch.float32 else "double"
+                raise ValueError(f"{name} is {values.dtype}, the model {like.dtype}: pass {name}.{to}()")
+            if not torch.isfinite(values).all():
+                bad = int((~torch.isfinite(values)).sum())
+                raise ValueError(
+                    f"{name} has {bad} of {values.numel()} values that are NaN or inf: cut them away first"
+                )
+
+    def as_one_function(self, generator=None):
+        """Return a context in which a Bayesian network has one set of weights; a draw, unless one is fixed already."""
+        free = [part for part in self.modules() if isinstance(part, BayesianLinear) and part.fixed is None]
+        return fixed_weights(self, generator) if free else nullcontext()
+
+
+def normal_noise(shape, like, generator=None):
+    """Draw standard normal numbers where the generator lives, with the type and the place of another tensor.
+
+    Shapes:
+        shape (n, d), such as (1000, 2) -> (n, d)
+    Example:
+        >>> normal_noise((3, 2), like=torch.zeros(1), generator=torch.Generator().manual_seed(1)).shape
+        torch.Size([3, 2])
+    """
+    place = generator.device if generator else like.device
+    return torch.randn(shape, generator=generator, dtype=like.dtype, device=place).to(like.device)
