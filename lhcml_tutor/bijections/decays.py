@@ -8,6 +8,8 @@ import math
 import torch
 from torch import nn
 
+from .splines import rational_quadratic
+
 Z_MASS, HALF_WIDTH = 91.19, 0.0137  # GeV; half of the width of the Z over its mass
 TINY = 1e-3  # GeV or 1, by which intervals are opened: float32 rounds onto their ends
 NO_JET = 0.38  # between two jets of radius 0.4 there is at least this distance in eta and phi
@@ -124,11 +126,12 @@ def decay_to_muons(log_q, t, cos, phi):
 
 
 def close_hole(eta, phi):
-    """Pull the distance of two jets in eta and phi towards 0, so that it has no hole; (eta, phi) -> (eta', phi').
+    """Move two jets closer, along their distance R in eta and phi, so that they fill the plane evenly.
 
-        R'^2 = (R^2 - r^2) pi^2 / (pi^2 - r^2)  where R < pi,  R' = R elsewhere,      r = 0.38, same direction
+        R'^2 = spline(R)  from (0.38, 0) to (pi, pi^2)  where R < pi,  R' = R elsewhere,      same direction
 
-    It scales all areas inside by the same number, so what was even stays even.
+    Jets of radius 0.4 leave a hole, and a peak at its edge from collinear radiation: about as many pairs in each step
+    of R. Therefore R'^2, the area, begins linearly in R. At pi its slope is that of R^2.
 
     Shapes:
         eta, phi (n,) -> eta', phi' (n,), log|det| (n,)
@@ -137,11 +140,11 @@ def close_hole(eta, phi):
         >>> phi.round(decimals=1)
         tensor([0., 1.])
     """
-    square = eta * eta + phi * phi
-    grow = math.pi**2 / (math.pi**2 - NO_JET**2)
-    inside = square < math.pi**2
-    factor = torch.where(inside, ((1 - NO_JET**2 / square) * grow).clamp(min=1e-12), 1.0).sqrt()
-    return eta * factor, phi * factor, torch.where(inside, math.log(grow), 0.0).to(eta)
+    distance = (eta * eta + phi * phi).sqrt()
+    area, log_slope = _area(distance)
+    inside = distance < math.pi
+    factor = torch.where(inside, area.clamp(min=1e-12).sqrt() / distance, 1.0)
+    return eta * factor, phi * factor, torch.where(inside, log_slope - (2 * distance).log(), 0.0)
 
 
 def open_hole(eta, phi):
@@ -153,8 +156,15 @@ def open_hole(eta, phi):
         >>> open_hole(torch.tensor([0.0]), torch.tensor([1e-6]))[1].round(decimals=2)
         tensor([0.3800])
     """
-    square = (eta * eta + phi * phi).clamp(min=1e-12)
-    grow = math.pi**2 / (math.pi**2 - NO_JET**2)
-    inside = square < math.pi**2
-    factor = torch.where(inside, 1 / grow + NO_JET**2 / square, 1.0).sqrt()
-    return eta * factor, phi * factor, torch.where(inside, -math.log(grow), 0.0).to(eta)
+    area = (eta * eta + phi * phi).clamp(min=1e-12)
+    distance, log_slope = _area(area, inverse=True)
+    inside = area < math.pi**2
+    factor = torch.where(inside, distance / area.sqrt(), 1.0)
+    return eta * factor, phi * factor, torch.where(inside, log_slope + (2 * distance).log(), 0.0)
+
+
+def _area(x, inverse=False):
+    """Return R'^2 of R below pi, or the inverse, and the logarithm of the slope."""
+    even = math.pi**2 / (math.pi - NO_JET)
+    knots = ((NO_JET, math.pi), (0.0, math.pi**2), (0.8 * even, 2 * math.pi))
+    return rational_quadratic(x, *(torch.tensor(k).to(x)[:, None].expand(2, len(x)) for k in knots), inverse=inverse)

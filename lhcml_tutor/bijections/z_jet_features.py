@@ -67,6 +67,21 @@ def z_jet_momenta(x):
     return kinematics.from_pt_eta_phi_mass(pt, eta, phi, torch.zeros_like(pt))
 
 
+def inside_cuts(x, there):
+    """Return which of the muons and jets pass the cuts of the sample; those that are not there pass.
+
+    Shapes:
+        x (n, 14), there (n, 14) bool -> (n, 5) bool
+    Example:
+        >>> inside_cuts(FILLED[None], torch.ones(1, 14, dtype=torch.bool)).all()
+        tensor(True)
+    """
+    least = torch.tensor([MUON_PT, MUON_PT] + 3 * [JET_PT]).to(x) - TINY / 2  # float32 rounds onto the cuts
+    most = torch.tensor([MUON_ETA, MUON_ETA] + 3 * [JET_ETA]).to(x) + TINY / 2
+    passed = (x[:, [0, 2, *JETS]] > least) & (x[:, list(ETAS)].abs() < most)
+    return passed | ~there[:, [0, 2, *JETS]]
+
+
 def check_cuts(x, there, ordered=True):
     """Say which event is outside of the cuts of the sample.
 
@@ -77,17 +92,19 @@ def check_cuts(x, there, ordered=True):
     Example:
         >>> check_cuts(FILLED[None], torch.ones(1, 14, dtype=torch.bool))
     """
-    half = torch.tensor([MUON_ETA, MUON_ETA] + 3 * [JET_ETA]).to(x)
-    pts, etas, seen = x[:, [0, 2, *JETS]], x[:, list(ETAS)], there[:, [0, 2, *JETS]]
-    least = torch.tensor([MUON_PT, MUON_PT] + 3 * [JET_PT]).to(x)
-    bad = seen & ~((pts > least - TINY / 2) & (etas.abs() < half + TINY / 2))  # float32 rounds onto the cuts
+    bad = ~inside_cuts(x, there)
     if bad.any():
         row, column = (int(i) for i in bad.nonzero()[0])
+        pt, eta = x[row, [0, 2, *JETS][column]], x[row, ETAS[column]]
         raise ValueError(
-            f"row {row}: {('mu-', 'mu+', 'jet 1', 'jet 2', 'jet 3')[column]} has pT = {pts[row, column]:.4g} GeV, "
-            f"eta = {etas[row, column]:.4g}; these coordinates are for muons of pT > {MUON_PT:g} GeV, |eta| < "
-            f"{MUON_ETA}, and jets of pT > {JET_PT:g} GeV, |eta| < {JET_ETA}; cut the events first"
+            f"row {row}: {('mu-', 'mu+', 'jet 1', 'jet 2', 'jet 3')[column]} has pT = {pt:.4g} GeV, eta = {eta:.4g}; "
+            f"these coordinates are for muons of pT > {MUON_PT:g} GeV, |eta| < {MUON_ETA}, and jets of pT > "
+            f"{JET_PT:g} GeV, |eta| < {JET_ETA}; cut the events first"
         )
-    unordered = there[:, [8, 11]] & (pts[:, 2:4] < pts[:, 3:5] - TINY / 2)
+    unordered = _unordered(x, there)
     if ordered and unordered.any():
         raise ValueError(f"row {int(unordered.nonzero()[0, 0])}: its jets are not in order; put the hardest first")
+
+
+def _unordered(x, there):
+    return (there[:, [8, 11]] & (x[:, [5, 8]] < x[:, [8, 11]] - TINY / 2)).any(1)

@@ -19,8 +19,21 @@ from .decays import (
     wrap,
 )
 from .maps import _check_shape
-from .z_jet_features import ETAS, FILLED, JET_ETA, JET_PT, JETS, MUON_ETA, MUON_PT, Z_JETS_PRESENT, check_cuts
+from .z_jet_features import (
+    ETAS,
+    FILLED,
+    JET_ETA,
+    JET_PT,
+    JETS,
+    MUON_ETA,
+    MUON_PT,
+    Z_JETS_PRESENT,
+    _unordered,
+    check_cuts,
+    inside_cuts,
+)
 
+MOVED = 0.5  # more than `close_hole` moves a jet
 SOFT = 10.0  # GeV, added in quadrature to the recoil of the jets
 COORDINATES = ("plain", "circle", "mass", "physics")
 
@@ -154,11 +167,19 @@ class ZJetCoordinates(nn.Module):
         x, logs, there = torch.stack(x, 1), torch.stack(logs, 1), torch.stack(there, 1)
         return torch.where(there, x, 0.0), torch.where(there, logs + std.log(), 0.0).sum(1)
 
+    def inside(self, x, condition):
+        """Return which events x (n, 14) are inside of the cuts of the sample, jets in order, (n,) bool."""
+        there = self._present(condition, len(x), x)
+        finite = torch.where(there, x, 0.0).isfinite().all(1)
+        return (
+            finite & inside_cuts(x, there).all(1) & (~_unordered(x, there) if self.coordinates == "physics" else True)
+        )
+
     def _physics(self, x, there, z, logs):
         """Fill in what is not separate: the decay of the Z, jets relative to the first jet."""
         for i in JETS[1:]:
             eta, phi, hole = close_hole(x[i + 1] - x[6], wrap(x[i + 2] - x[7]))
-            opened, slope = open_interval(x[6] + eta, JET_ETA)
+            opened, slope = open_interval(x[6] + eta, JET_ETA + MOVED)
             z[i + 1], logs[i + 1] = opened - z[6], slope + hole
             z[i + 2], logs[i + 2] = open_interval(phi, math.pi)
         log_j, phi_j = _sum_of_jets(x, there, [wrap(x[i + 2] - x[7]) for i in JETS[1:]])
@@ -174,7 +195,7 @@ class ZJetCoordinates(nn.Module):
     def _physics_inverse(self, z, there, x, logs):
         relative = []
         for i in JETS[1:]:
-            eta, logs[i + 1] = close_interval(z[i + 1] + z[6], JET_ETA)
+            eta, logs[i + 1] = close_interval(z[i + 1] + z[6], JET_ETA + MOVED)
             phi, logs[i + 2] = close_interval(z[i + 2], math.pi)
             eta, phi, hole = open_hole(eta - x[6], phi)
             x[i + 1], logs[i + 1] = x[6] + eta, logs[i + 1] + hole

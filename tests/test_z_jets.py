@@ -1,0 +1,124 @@
+"""Coordinates of Z with jets: exact inverses and Jacobians on real events, cuts, and what they promise."""
+
+import math
+
+import pytest
+import torch
+
+from lhcml_tutor import datasets, kinematics
+from lhcml_tutor.bijections import Z_JETS_PRESENT, ZJetCoordinates, z_jet_features, z_jet_momenta
+from lhcml_tutor.bijections.decays import close_hole, open_hole, wrap
+from lhcml_tutor.bijections.z_jets import COORDINATES
+
+
+@pytest.fixture(scope="module")
+def events():
+    return datasets.load_z_jets(n=6000)
+
+
+@pytest.fixture(scope="module")
+def rows(events):
+    return z_jet_features(*(events[k].double() for k in ("muon_minus", "muon_plus", "jets")), events["n_jets"])
+
+
+def test_features_go_back_to_the_same_event(events, rows):
+    """Invariants of the momenta, which do not see the azimuth, are those of the sample."""
+    x, condition = rows
+    p, jets = z_jet_momenta(x), events["jets"].double()
+    mass = kinematics.mass(events["muon_minus"].double() + events["muon_plus"].double())
+    assert ((kinematics.mass(p[:, 0] + p[:, 1]) - mass).abs() < 0.02).all()  # muons are massless here
+    assert torch.allclose(kinematics.pt(p[:, 2:]), kinematics.pt(jets), atol=1e-3)
+    balance = kinematics.pt(p.sum(1))
+    wanted = kinematics.pt(events["muon_minus"].double() + events["muon_plus"].double() + jets.sum(1))
+    assert torch.allclose(balance, wanted, atol=2e-3)
+    assert (condition.argmax(1) + 1 == events["n_jets"]).all()
+
+
+@pytest.mark.parametrize("name", COORDINATES)
+def test_inverse_and_jacobian(name, rows):
+    x, condition = rows
+    coordinates = ZJetCoordinates.fit(x, condition, name)
+    z, log_det = coordinates(x, condition)
+    again, back = coordinates.inverse(z, condition)
+    assert (again - x).abs().max() < 1e-8 and (log_det + back).abs().max() < 1e-8
+    there = condition @ Z_JETS_PRESENT.double() > 0.5
+    assert (z[~there] == 0).all()
+    assert torch.allclose(z.sum(0) / there.sum(0), torch.zeros(14).double(), atol=1e-9)
+    assert torch.allclose((z**2).sum(0) / there.sum(0), torch.ones(14).double(), atol=1e-9)
+    for jets in range(3):
+        for row in (condition[:, jets] > 0).nonzero()[:3, 0].tolist():
+            some, c = there[row], condition[row : row + 1]
+            for call, at, log in ((coordinates, x, log_det), (coordinates.inverse, z, back)):
+                jacobian = torch.autograd.functional.jacobian(lambda v, c=c, f=call: f(v[None], c)[0][0], at[row])
+                found = torch.linalg.slogdet(jacobian[some][:, some]).logabsdet
+                assert abs(found - log[row]) < 1e-7, (name, jets, row)
+
+
+def test_generated_points_come_back(rows):
+    """The other way round, from Gaussian points: wherever the event passes the cuts, its coordinates are the point."""
+    x, condition = rows
+    coordinates = ZJetCoordinates.fit(x, condition)
+    z = torch.randn(len(x), 14, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    z = torch.where(condition @ Z_JETS_PRESENT.double() > 0.5, z, 0.0)
+    x, log_det = coordinates.inverse(z, condition)
+    inside = coordinates.inside(x, condition)
+    assert 0.5 < inside.double().mean() < 1
+    again, back = coordinates(x[inside], condition[inside])
+    assert (again - z[inside]).abs().max() < 1e-6 and (log_det[inside] + back).abs().max() < 1e-6
+    with pytest.raises(ValueError, match="cut the events first"):
+        coordinates(x, condition)
+
+
+def test_mass_and_recoil_are_coordinates(rows):
+    """A change of one coordinate of the Z changes its own observable alone."""
+    x, condition = rows
+    coordinates = ZJetCoordinates.fit(x, condition)
+    z, _ = coordinates(x, condition)
+    p = z_jet_momenta(x)
+    pair = p[:, 0] + p[:, 1]
+    for column, same, other in ((2, kinematics.pt, kinematics.mass), (0, kinematics.mass, kinematics.pt)):
+        moved = z_jet_momenta(coordinates.inverse(z + 0.1 * torch.eye(14)[column].double(), condition)[0])
+        pair_moved = moved[:, 0] + moved[:, 1]
+        assert torch.allclose(same(pair_moved), same(pair), rtol=1e-6)
+        assert ((other(pair_moved) / other(pair) - 1).abs() > 1e-5).double().mean() > 0.99
+
+
+def test_the_hole_between_jets_is_closed():
+    generator = torch.Generator().manual_seed(1)
+    eta = 8 * torch.rand(20_000, generator=generator, dtype=torch.float64) - 4
+    phi = 2 * math.pi * torch.rand(20_000, generator=generator, dtype=torch.float64) - math.pi
+    far = (eta**2 + phi**2).sqrt() > 0.385
+    new_eta, new_phi, log_det = close_hole(eta[far], phi[far])
+    back_eta, back_phi, back = open_hole(new_eta, new_phi)
+    assert torch.allclose(back_eta, eta[far], atol=1e-9) and torch.allclose(back_phi, phi[far], atol=1e-9)
+    assert torch.allclose(log_det, -back, atol=1e-9) and (new_phi.abs() <= math.pi).all()
+    assert (new_eta**2 + new_phi**2).sqrt().min() < 0.15  # no hole left
+
+
+def test_a_whole_turn_changes_nothing():
+    phi = torch.linspace(-3, 3, 50, dtype=torch.float64)
+    assert torch.allclose(wrap(phi + 4 * math.pi), phi, atol=1e-12) and wrap(torch.tensor(3.5)) < 0
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda x, c: (x.index_fill(1, torch.tensor([0]), 9.0), c), r"row 0: mu- has pT = 9"),
+        (lambda x, c: (x.index_fill(1, torch.tensor([6]), 5.0), c), r"jet 1 .* eta = 5"),
+        (lambda x, c: (x[:, :13], c), "14 features"),
+        (lambda x, c: (x, None), "needs a condition"),
+        (lambda x, c: (x.index_fill(1, torch.tensor([5]), 20.5), c), "hardest first"),
+    ],
+)
+def test_events_outside_the_cuts_are_named(change, text, rows):
+    x, condition = rows
+    many = condition[:, 2] > 0
+    with pytest.raises(ValueError, match=text):
+        ZJetCoordinates("physics")(*change(x[many], condition[many]))
+
+
+def test_unknown_coordinates_and_numbers_of_jets(events):
+    with pytest.raises(ValueError, match="plain, circle, mass, physics"):
+        ZJetCoordinates("polar")
+    with pytest.raises(ValueError, match="1, 2 or 3 jets"):
+        z_jet_features(*(events[k] for k in ("muon_minus", "muon_plus", "jets")), events["n_jets"] + 1)
