@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lhcml_tutor import datasets, kinematics
-from lhcml_tutor.bijections import Z_JETS_PRESENT, ZJetCoordinates, z_jet_features, z_jet_momenta
+from lhcml_tutor.bijections import Z_JETS_PRESENT, ZJetCoordinates, beyond_muon_cut, z_jet_features, z_jet_momenta
 from lhcml_tutor.bijections.decays import close_hole, open_hole, wrap
 from lhcml_tutor.bijections.z_jets import COORDINATES
 
@@ -103,7 +103,7 @@ def test_a_whole_turn_changes_nothing():
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (lambda x, c: (x.index_fill(1, torch.tensor([0]), 9.0), c), r"row 0: mu- has pT = 9"),
+        (lambda x, c: (x.index_fill(1, torch.tensor([2]), -1.0), c), r"row 0: mu\+ has pT = -1"),
         (lambda x, c: (x.index_fill(1, torch.tensor([6]), 5.0), c), r"jet 1 .* eta = 5"),
         (lambda x, c: (x[:, :13], c), "14 features"),
         (lambda x, c: (x, None), "needs a condition"),
@@ -122,3 +122,28 @@ def test_unknown_coordinates_and_numbers_of_jets(events):
         ZJetCoordinates("polar")
     with pytest.raises(ValueError, match="1, 2 or 3 jets"):
         z_jet_features(*(events[k] for k in ("muon_minus", "muon_plus", "jets")), events["n_jets"] + 1)
+
+
+def test_a_muon_below_its_cut_belongs_to_plain_coordinates_no_more(rows):
+    x, condition = rows
+    low = x.index_fill(1, torch.tensor([0]), 9.0)
+    for name in ("plain", "circle", "mass"):
+        with pytest.raises(ValueError, match="row 0: mu- has pT = 9"):
+            ZJetCoordinates(name)(low, condition)
+    assert not ZJetCoordinates("physics").inside(low, condition).any()
+
+
+def test_events_beyond_the_cut_continue_the_density(events):
+    """The same Z, and about as many events in the last GeV below the cut as in the first one above it."""
+    events = datasets.load_z_jets(n=60_000)
+    x, condition = z_jet_features(*(events[k].double() for k in ("muon_minus", "muon_plus", "jets")), events["n_jets"])
+    beyond, rows = beyond_muon_cut(x, torch.Generator().manual_seed(1))
+    least, least_beyond = x[:, [0, 2]].amin(1), beyond[:, [0, 2]].amin(1)
+    assert (least_beyond < 10).all() and (beyond[:, [1, 3]].abs() < 2.5).all()
+    pair, pair_beyond = (z_jet_momenta(e)[:, :2].sum(1) for e in (x[rows], beyond))
+    assert torch.allclose(kinematics.pt(pair), kinematics.pt(pair_beyond), rtol=1e-6)
+    assert torch.allclose(kinematics.mass(pair), kinematics.mass(pair_beyond), rtol=1e-6)
+    balance, balance_beyond = (kinematics.pt(z_jet_momenta(e).sum(1)) for e in (x[rows], beyond))
+    assert torch.allclose(balance, balance_beyond, atol=1e-6)  # the jets have turned with the Z
+    above, below = ((least > 10) & (least < 11)).sum(), (least_beyond > 9).sum()
+    assert abs(below / above - 1) < 0.25 and len(beyond) > 1000

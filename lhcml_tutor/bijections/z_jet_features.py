@@ -8,11 +8,13 @@ An event is a row of 14 features, with the azimuth of the first muon turned to 0
 The condition is one-hot in the number of jets, so an event has 8, 11 or 14 dimensions; `Z_JETS_PRESENT` says which.
 """
 
+import math
+
 import torch
 from torch.nn.functional import one_hot
 
 from .. import kinematics
-from .decays import TINY, wrap
+from .decays import TINY, decay_to_muons, muons_to_decay, wrap
 from .maps import _check_shape
 
 MUON_PT, MUON_ETA, JET_PT, JET_ETA = 10.0, 2.5, 20.0, 4.5  # cuts of the sample, GeV and 1
@@ -67,7 +69,44 @@ def z_jet_momenta(x):
     return kinematics.from_pt_eta_phi_mass(pt, eta, phi, torch.zeros_like(pt))
 
 
-def inside_cuts(x, there):
+def beyond_muon_cut(x, generator, tries=30):
+    """Return events like these with a muon below the cut on pT, what the cut took away, and the rows they are made of.
+
+    A density that ends at a cut is hard to learn, and costs nothing to continue: the generator drops what it makes
+    beyond. A Z decays evenly in all directions (nearly so), and the cut has no say in it. So each Z decays anew until
+    both muons pass; what failed on the way, by pT alone, are the events beyond. They continue the density smoothly.
+
+    Arguments:
+        generator: torch.Generator, on the CPU.
+        tries: most new decays of one Z.
+    Shapes:
+        x (n, 14) -> events (m, 14), rows of x that they are made of (m,)
+    Example:
+        >>> some, rows = beyond_muon_cut(FILLED.repeat(100, 1), torch.Generator().manual_seed(1))
+        >>> bool((some[:, [0, 2]].amin(1) < MUON_PT).all()), bool((some[:, 5] == FILLED[5]).all())
+        (True, True)
+    """
+    _check_shape(x, 14)
+    log_q, y, t, _, _, azimuth, _ = muons_to_decay(*x[:, :5].unbind(1))
+    alive, found, parents = torch.arange(len(x), device=x.device), [], []
+    for _ in range(tries):
+        u = torch.rand(2, len(alive), dtype=torch.float64, generator=generator).to(x)
+        new = x[alive]
+        decay = decay_to_muons(log_q[alive], t[alive], 2 * u[0] - 1, 2 * math.pi * u[1] - math.pi)
+        new[:, 0], new[:, 1], new[:, 2], new[:, 3], new[:, 4] = decay[:5]
+        new[:, [1, 3]] += y[alive, None]
+        for i in JETS:
+            turned = wrap(new[:, i + 2] - azimuth[alive] + decay[5])
+            new[:, i + 2] = torch.where(new[:, i] > 0, turned, 0.0)
+        seen = (new[:, [1, 3]].abs() < MUON_ETA).all(1)
+        hard = (new[:, [0, 2]] > MUON_PT).all(1)
+        found.append(new[seen & ~hard])
+        parents.append(alive[seen & ~hard])
+        alive = alive[~(seen & hard)]
+    return torch.cat(found), torch.cat(parents)
+
+
+def inside_cuts(x, there, muon_pt=MUON_PT):
     """Return which of the muons and jets pass the cuts of the sample; those that are not there pass.
 
     Shapes:
@@ -76,13 +115,13 @@ def inside_cuts(x, there):
         >>> inside_cuts(FILLED[None], torch.ones(1, 14, dtype=torch.bool)).all()
         tensor(True)
     """
-    least = torch.tensor([MUON_PT, MUON_PT] + 3 * [JET_PT]).to(x) - TINY / 2  # float32 rounds onto the cuts
+    least = torch.tensor([muon_pt, muon_pt] + 3 * [JET_PT]).to(x) - TINY / 2  # float32 rounds onto the cuts
     most = torch.tensor([MUON_ETA, MUON_ETA] + 3 * [JET_ETA]).to(x) + TINY / 2
     passed = (x[:, [0, 2, *JETS]] > least) & (x[:, list(ETAS)].abs() < most)
     return passed | ~there[:, [0, 2, *JETS]]
 
 
-def check_cuts(x, there, ordered=True):
+def check_cuts(x, there, ordered=True, muon_pt=MUON_PT):
     """Say which event is outside of the cuts of the sample.
 
     Shapes:
@@ -92,13 +131,13 @@ def check_cuts(x, there, ordered=True):
     Example:
         >>> check_cuts(FILLED[None], torch.ones(1, 14, dtype=torch.bool))
     """
-    bad = ~inside_cuts(x, there)
+    bad = ~inside_cuts(x, there, muon_pt)
     if bad.any():
         row, column = (int(i) for i in bad.nonzero()[0])
         pt, eta = x[row, [0, 2, *JETS][column]], x[row, ETAS[column]]
         raise ValueError(
             f"row {row}: {('mu-', 'mu+', 'jet 1', 'jet 2', 'jet 3')[column]} has pT = {pt:.4g} GeV, eta = {eta:.4g}; "
-            f"these coordinates are for muons of pT > {MUON_PT:g} GeV, |eta| < {MUON_ETA}, and jets of pT > "
+            f"these coordinates are for muons of pT > {muon_pt:g} GeV, |eta| < {MUON_ETA}, and jets of pT > "
             f"{JET_PT:g} GeV, |eta| < {JET_ETA}; cut the events first"
         )
     unordered = _unordered(x, there)

@@ -103,7 +103,8 @@ class ZJetCoordinates(nn.Module):
     def forward(self, x, condition=None):
         _check_shape(x, 14)
         there = self._present(condition, len(x), x)
-        check_cuts(x, there, ordered=self.coordinates == "physics")
+        free = self.coordinates == "physics"  # of the cut on the pT of muons, and bound to the order of jets
+        check_cuts(x, there, ordered=free, muon_pt=0.0 if free else MUON_PT)
         x = torch.where(there, x, FILLED.to(x)).unbind(1)
         there = there.unbind(1)
         z, logs = [torch.zeros_like(x[0])] * 14, [torch.zeros_like(x[0])] * 14  # logs: of the slopes
