@@ -134,9 +134,9 @@ def test_a_muon_below_its_cut_belongs_to_plain_coordinates_no_more(rows):
 
 
 def test_events_beyond_the_cut_continue_the_density(events):
-    """The same Z, and about as many events in the last GeV below the cut as in the first one above it."""
+    """The same Z, and not many fewer events in the last GeV below the cut than in the first one above it."""
     events = datasets.load_z_jets(n=60_000)
-    x, condition = z_jet_features(*(events[k].double() for k in ("muon_minus", "muon_plus", "jets")), events["n_jets"])
+    x, _ = z_jet_features(*(events[k].double() for k in ("muon_minus", "muon_plus", "jets")), events["n_jets"])
     beyond, rows = beyond_muon_cut(x, torch.Generator().manual_seed(1))
     least, least_beyond = x[:, [0, 2]].amin(1), beyond[:, [0, 2]].amin(1)
     assert (least_beyond < 10).all() and (beyond[:, [1, 3]].abs() < 2.5).all()
@@ -146,4 +146,4 @@ def test_events_beyond_the_cut_continue_the_density(events):
     balance, balance_beyond = (kinematics.pt(z_jet_momenta(e).sum(1)) for e in (x[rows], beyond))
     assert torch.allclose(balance, balance_beyond, atol=1e-6)  # the jets have turned with the Z
     above, below = ((least > 10) & (least < 11)).sum(), (least_beyond > 9).sum()
-    assert abs(below / above - 1) < 0.25 and len(beyond) > 1000
+    assert 0.55 < below / above < 1.1 and len(beyond) > 1000
