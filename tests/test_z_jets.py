@@ -6,9 +6,17 @@ import pytest
 import torch
 
 from lhcml_tutor import datasets, kinematics
-from lhcml_tutor.bijections import Z_JETS_PRESENT, ZJetCoordinates, beyond_muon_cut, z_jet_features, z_jet_momenta
+from lhcml_tutor.bijections import (
+    Z_JETS_PRESENT,
+    ZJetCoordinates,
+    beyond_muon_cut,
+    mirror_images,
+    z_jet_features,
+    z_jet_momenta,
+)
 from lhcml_tutor.bijections.decays import close_hole, open_hole, wrap
 from lhcml_tutor.bijections.z_jets import COORDINATES
+from lhcml_tutor.physics.z_jet_observables import z_jet_observables
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +155,32 @@ def test_events_beyond_the_cut_continue_the_density(events):
     assert torch.allclose(balance, balance_beyond, atol=1e-6)  # the jets have turned with the Z
     above, below = ((least > 10) & (least < 11)).sum(), (least_beyond > 9).sum()
     assert 0.55 < below / above < 1.1 and len(beyond) > 1000
+
+
+def test_observables_are_those_of_the_momenta(events, rows):
+    """Against the kinematics of the sample's own momenta, before any azimuth was turned."""
+    x, condition = rows
+    found = z_jet_observables(x)
+    muons, jets = [events[k].double() for k in ("muon_minus", "muon_plus")], events["jets"].double()
+    z = sum(muons)
+    assert torch.allclose(found["pt_z"], kinematics.pt(z), atol=2e-3)
+    assert torch.allclose(found["balance"], kinematics.pt(z + jets.sum(1)), atol=2e-3)
+    assert torch.allclose(found["dr_mumu"], kinematics.delta_r(*muons), atol=1e-4)
+    two = condition[:, 0] == 0
+    assert found["dr_j1j2"][~two].isnan().all() and not found["dr_j1j2"][two].isnan().any()
+    assert torch.allclose(found["dr_j1j2"][two], kinematics.delta_r(jets[two, 0], jets[two, 1]), atol=1e-4)
+    assert (found["phi_j1"][condition[:, 0] > 0].abs() > 2).double().mean() > 0.8  # it recoils against the Z
+
+
+def test_mirror_images_have_the_observables_of_the_event(rows):
+    x, condition = rows
+    images = mirror_images(x)
+    assert len(images) == 4 * len(x) and torch.equal(images[: len(x)], x)
+    even = ("m_mumu", "pt_z", "balance", "dr_mumu", "dr_j1j2", "pt_j1", "phi_mumu")
+    for part in images.split(len(x)):
+        for name in even:
+            first, second = z_jet_observables(x)[name], z_jet_observables(part)[name]
+            assert torch.allclose(first, second, equal_nan=True), name
+    coordinates = ZJetCoordinates.fit(x, condition)
+    log_dets = [coordinates(part, condition)[1] for part in images.split(len(x))]
+    assert all(torch.allclose(log_dets[0], other, atol=1e-8) for other in log_dets)

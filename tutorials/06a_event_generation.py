@@ -27,16 +27,16 @@ import numpy as np
 import torch
 
 import lhcml_tutor as lt
-from lhcml_tutor import kinematics
 from lhcml_tutor.bijections import (
     Z_JETS_PRESENT,
     ZJetCoordinates,
     beyond_muon_cut,
+    mirror_images,
     z_jet_features,
-    z_jet_momenta,
 )
 from lhcml_tutor.flows import CouplingFlow
 from lhcml_tutor.judges import classifier_test, histogram_test
+from lhcml_tutor.physics.z_jet_observables import z_jet_observables as observables
 
 scale = lt.scale()
 p = lt.parameters(
@@ -76,33 +76,8 @@ share = condition.mean(0)
 print(f"{len(x)} events; {100 * share[0]:.0f}%, {100 * share[1]:.0f}%, {100 * share[2]:.0f}% have 1, 2, 3 jets")
 
 
-# %%
-def observables(x):
-    """Return what physicists look at, as a dict of columns (n,); NaN where an event has no such jet."""
-    x = x.double()
-    muons, jets = z_jet_momenta(x)[:, :2], z_jet_momenta(x)[:, 2:]
-    z, there = muons.sum(1), x[:, [5, 8, 11]] > 0
-    found = {"m_mumu": kinematics.mass(z), "pt_z": kinematics.pt(z), "balance": kinematics.pt(z + jets.sum(1)),
-             "dr_mumu": kinematics.delta_r(muons[:, 0], muons[:, 1]), "phi_mumu": x[:, 4].abs()}  # fmt: skip
-    found |= {"pt_mu-": x[:, 0], "pt_mu+": x[:, 2], "eta_mu-": x[:, 1], "eta_mu+": x[:, 3]}
-    for k in range(3):
-        columns = {"pt": x[:, 5 + 3 * k], "eta": x[:, 6 + 3 * k], "phi": x[:, 7 + 3 * k] - phi_of_z(x)}
-        columns["phi"] = (columns["phi"] + math.pi).remainder(2 * math.pi) - math.pi
-        found |= {f"{name}_j{k + 1}": torch.where(there[:, k], column, torch.nan) for name, column in columns.items()}
-    for i, j in ((0, 1), (0, 2), (1, 2)):
-        step = x[:, [6 + 3 * i, 7 + 3 * i]] - x[:, [6 + 3 * j, 7 + 3 * j]]
-        step[:, 1] = (step[:, 1] + math.pi).remainder(2 * math.pi) - math.pi
-        found[f"dr_j{i + 1}j{j + 1}"] = torch.where(there[:, j], step.norm(dim=1), torch.nan)
-    return found
-
-
-def phi_of_z(x):
-    """Return the azimuth of the muon pair, (n,)."""
-    return torch.atan2(x[:, 2] * x[:, 4].sin(), x[:, 0] + x[:, 2] * x[:, 4].cos())
-
-
 def judged(x, c):
-    """Return all observables and the number of jets as a matrix (n, features), NaN where there is no such jet."""
+    """Return all observables and the number of jets as a matrix (n, 22), NaN where there is no such jet."""
     return torch.stack([*observables(x).values(), c.argmax(1).double()], 1)
 
 
@@ -320,19 +295,11 @@ negative_log_likelihood = lt.checks.event_generation.negative_log_likelihood(neg
 # anew until both muons pass; the decays that failed on the way continue the density beyond the cliff. The flow learns
 # the smooth whole. What it generates beyond the cut is thrown away, like in any experiment.
 
+
 # %%
-ETAS, PHIS = torch.tensor([1, 3, 6, 9, 12], device=device), torch.tensor([4, 7, 10, 13], device=device)
-
-
-def mirrored(x):
-    """Return the events and their three mirror images, (4 n, d)."""
-    x = torch.cat([x, x.index_copy(1, ETAS, -x[:, ETAS])])
-    return torch.cat([x, x.index_copy(1, PHIS, -x[:, PHIS])])
-
-
 def completed(x, condition):
     """Return mirrored events, with those beyond the cut on muons, and their conditions."""
-    x, condition = mirrored(x), condition.repeat(4, 1)
+    x, condition = mirror_images(x), condition.repeat(4, 1)
     if p.coordinates != "physics":  # the others cannot take muons below the cut
         return x, condition
     beyond, rows = beyond_muon_cut(x, torch.Generator().manual_seed(p.seed))

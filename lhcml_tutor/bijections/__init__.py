@@ -13,7 +13,14 @@ so that a density stays right in GeV, whatever was done to x before. Each works 
 from .couplings import AffineCoupling, Permute, SplineCoupling
 from .maps import Compose, Logit, LogShift, OnColumns, Standardise
 from .splines import rational_quadratic, spline_knots
-from .z_jet_features import Z_JETS_FEATURES, Z_JETS_PRESENT, beyond_muon_cut, z_jet_features, z_jet_momenta
+from .z_jet_features import (
+    Z_JETS_FEATURES,
+    Z_JETS_PRESENT,
+    beyond_muon_cut,
+    mirror_images,
+    z_jet_features,
+    z_jet_momenta,
+)
 from .z_jets import ZJetCoordinates
 
 __all__ = [
@@ -29,6 +36,7 @@ __all__ = [
     "Standardise",
     "ZJetCoordinates",
     "beyond_muon_cut",
+    "mirror_images",
     "rational_quadratic",
     "spline_knots",
     "z_jet_features",

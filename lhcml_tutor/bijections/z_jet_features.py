@@ -18,7 +18,7 @@ from .decays import TINY, decay_to_muons, muons_to_decay, wrap
 from .maps import _check_shape
 
 MUON_PT, MUON_ETA, JET_PT, JET_ETA = 10.0, 2.5, 20.0, 4.5  # cuts of the sample, GeV and 1
-JETS, ETAS = (5, 8, 11), (1, 3, 6, 9, 12)  # columns of the pT of the jets, and of all eta
+JETS, ETAS, PHIS = (5, 8, 11), (1, 3, 6, 9, 12), (4, 7, 10, 13)  # columns of the pT of jets, of all eta and phi
 Z_JETS_FEATURES = (
     "pt_1", "eta_1", "pt_2", "eta_2", "phi_2",
     *(f"{name}_jet_{k}" for k in (1, 2, 3) for name in ("pt", "eta", "phi")),
@@ -67,6 +67,22 @@ def z_jet_momenta(x):
     eta = x[:, [1, 3, 6, 9, 12]]
     phi = torch.cat([torch.zeros_like(x[:, :1]), x[:, [4, 7, 10, 13]]], 1)
     return kinematics.from_pt_eta_phi_mass(pt, eta, phi, torch.zeros_like(pt))
+
+
+def mirror_images(x):
+    """Return events and their three mirror images: eta -> -eta, phi -> -phi, and both.
+
+    Collisions of two protons know neither of them, so each image is as likely as the event.
+
+    Shapes:
+        x (n, 14) -> (4 n, 14): the n events first, then n images of each kind
+    Example:
+        >>> mirror_images(FILLED[None])[:, 9]
+        tensor([ 1., -1.,  1., -1.])
+    """
+    etas, phis = (torch.tensor(columns, device=x.device) for columns in (ETAS, PHIS))
+    x = torch.cat([x, x.index_copy(1, etas, -x[:, etas])])
+    return torch.cat([x, x.index_copy(1, phis, -x[:, phis])])
 
 
 def beyond_muon_cut(x, generator, tries=30):
