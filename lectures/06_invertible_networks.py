@@ -702,7 +702,7 @@ print("log_det of the polar map is -2 log r:", torch.allclose(Polar()(x_polar)[1
 # %% [markdown] slideshow={"slide_type": "skip"}
 # *What you see.* In plain coordinates the flow leaves events inside the ring, where the truth has none, or thins the
 # ring where it was cut: about one sample in a thousand has $r < 2.5$, the truth has three in ten million. Polar
-# coordinates cost three lines, need half the layers, and the gap in nats is about ten times smaller. At the LHC:
+# coordinates cost three lines, need half the layers, and the gap in nats is over ten times smaller. At the LHC:
 # $\Delta R > 0.4$ between two jets is such a hole, the peak of the $Z$ a narrow ridge across the momenta of its muons.
 # [Tutorial 06a](../tutorials/06a_inn_events.ipynb) gives both their own coordinates.
 #

@@ -364,10 +364,10 @@ lt.show(fig, "Relative error of the density over the plane (top) and its pulls (
 # corners and at the edges, where a cell has neighbours on one side only. Bottom: the pulls come in *patches* that are
 # several cells wide: each flow is off smoothly. 144 cells per toy are only about five independent numbers.
 #
-# The raw error of the flows is too large, at laptop scale by a factor of nearly three. Lecture 03 (section 8) said so: at
-# the data the band of independent weights is too wide, because it counts weights where the data fix fewer directions.
-# The halves know the factor without the truth. After it the pulls have about the right width, as far as 15 independent
-# numbers can tell: 20% for the width, and as much again for $c$.
+# The raw error of the flows is too large, at laptop scale by a factor of nearly three. Lecture 03 (section 8) said so:
+# at the data the band of independent weights is too wide, because it counts weights where the data fix fewer
+# directions. The halves know the factor without the truth. After it the pulls have about the right width, as far as 15
+# independent numbers can tell: 20% for the width, and as much again for $c$.
 #
 # ## 4. The gap
 #
