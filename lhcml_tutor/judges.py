@@ -14,15 +14,17 @@ from .metrics import auc
 
 
 class Judgement(NamedTuple):
-    """What a classifier found: area under the ROC curve with its standard error, and log w of both samples.
+    """What a classifier found: area under the ROC curve with its standard error, and the logits of both samples.
 
-    w = D / (1 - D) estimates p_true / p_generated, event by event, from a classifier that did not see the event.
+    logit = log D / (1 - D), from a classifier that did not see the event. With n true and m generated events
+
+        p_true / p_generated = exp(logit) m / n,      with weights, which are scaled to a sum of n, exp(logit) alone
     """
 
     auc: float
     error: float
-    log_weight_true: torch.Tensor
-    log_weight_generated: torch.Tensor
+    logit_true: torch.Tensor
+    logit_generated: torch.Tensor
 
 
 def classifier_test(true, generated, weights=None, folds=2, seed=1, **settings):
@@ -41,13 +43,13 @@ def classifier_test(true, generated, weights=None, folds=2, seed=1, **settings):
         seed: of the folds and the trees.
         settings: of sklearn's HistGradientBoostingClassifier, such as max_iter.
     Shapes:
-        true (n, d), generated (m, d) -> Judgement with log weights (n,) and (m,)
+        true (n, d), generated (m, d) -> Judgement with logits (n,) and (m,)
     Raises:
         ValueError: the samples have different observables, or fewer than 100 events.
     Example:
         >>> x = torch.randn(2000, 2, generator=torch.Generator().manual_seed(1))
         >>> found = classifier_test(x[:1000], x[1000:] + torch.tensor([1.0, 0.0]))
-        >>> found.auc > 0.7, found.log_weight_true.shape
+        >>> found.auc > 0.7, found.logit_true.shape
         (True, torch.Size([1000]))
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -77,8 +79,8 @@ def classifier_test(true, generated, weights=None, folds=2, seed=1, **settings):
         from sklearn.metrics import roc_auc_score
 
         area = float(roc_auc_score(label, score, sample_weight=weight))
-    log_weight = torch.from_numpy(score)
-    return Judgement(area, math.sqrt((n + m + 1) / (12 * n * m)), log_weight[:n], log_weight[n:])
+    logit = torch.from_numpy(score)
+    return Judgement(area, math.sqrt((n + m + 1) / (12 * n * m)), logit[:n], logit[n:])
 
 
 class Agreement(NamedTuple):

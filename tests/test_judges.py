@@ -35,8 +35,8 @@ def test_weights_are_ratios_of_densities_and_repair_the_sample():
     found = classifier_test(true, generated)
     exact = shift * generated[:, 0] - shift**2 / 2
     middle = generated[:, 0].abs() < 1.5
-    assert (found.log_weight_generated - exact)[middle].abs().mean() < 0.08
-    weights = found.log_weight_generated.exp()
+    assert (found.logit_generated - exact)[middle].abs().mean() < 0.08
+    weights = found.logit_generated.exp()
     assert abs((weights * generated[:, 0]).sum() / weights.sum() - shift) < 0.05
     after = classifier_test(true, generated, weights=weights, seed=7)
     assert after.auc - 0.5 < 0.2 * (found.auc - 0.5)

@@ -297,10 +297,11 @@ for name, toy in toys.items():
 #
 # $$ t = \frac{p_1 - p_2}{\sqrt{\sigma_1^2 + \sigma_2^2}} $$
 #
-# would have width one. **This needs no truth**, so it can be done with real data. What it gives is a calibration factor
-# $c$, the width of $t$: the error we quote is $c\,\sigma$. The prediction is the mean of the two flows, whose error is
-# $\frac c2 \sqrt{\sigma_1^2 + \sigma_2^2}$. Sum and difference of two independent numbers with equal errors are
-# uncorrelated, so the test against the truth below does not use the same fluctuation twice.
+# would have width one. **This needs no truth**, so it can be done with real data. (The code divides both by the truth,
+# which cancels in $t$.) What it gives is a calibration factor $c$, the width of $t$: the error we quote is $c\,\sigma$.
+# The prediction is the mean of the two flows, whose error is $\frac c2 \sqrt{\sigma_1^2 + \sigma_2^2}$. Sum and
+# difference of two independent numbers with equal errors are uncorrelated, so the test against the truth below does not
+# use the same fluctuation twice.
 #
 # How well do we know $c$? Cells are not independent: if the density is too large in one it must be too small elsewhere,
 # and the flow is smooth. From the correlation matrix $C$ of the draws we count the independent directions,
@@ -586,7 +587,8 @@ lt.verdict("gap of the wedge in plain coordinates over that behind the map", gap
 #
 # Some errors are known beforehand, and are not in the events at all: the theory that made the events has a scale, a
 # parton density, a missing order. Butter et al. (arXiv:2110.13632) build them in by **augmentation**. Take a parameter
-# $a$ of the uncertainty and the weight that it gives to an event; their example makes the tail uncertain,
+# $a$ of the uncertainty and the weight that it gives to an event; their example makes the tail uncertain ($p_T$: theirs
+# of the first jet, ours of the $Z$),
 #
 # $$ w(p_T, a) = 1 + a \left( \frac{p_T - 15\ \mathrm{GeV}}{100\ \mathrm{GeV}} \right)^2 . $$
 #

@@ -89,7 +89,7 @@ def beyond_muon_cut(x, generator, tries=30):
     """Return events like these with a muon below the cut on pT, what the cut took away, and the rows they are made of.
 
     A density that ends at a cut is hard to learn, and costs nothing to continue: the generator drops what it makes
-    beyond. A Z decays evenly in all directions (nearly so), and the cut has no say in it. So each Z decays anew until
+    beyond. A Z decays like 1 + cos^2 around the beam (nearly so), and the cut has no say in it. So it decays anew until
     both muons pass; what failed on the way, by pT alone, are the events beyond. They continue the density smoothly.
 
     Arguments:
@@ -108,7 +108,10 @@ def beyond_muon_cut(x, generator, tries=30):
     for _ in range(tries):
         u = torch.rand(2, len(alive), dtype=torch.float64, generator=generator).to(x)
         new = x[alive]
-        decay = decay_to_muons(log_q[alive], t[alive], 2 * u[0] - 1, 2 * math.pi * u[1] - math.pi)
+        a = 4 * u[0] - 2  # the density 3/8 (1 + cos^2) makes cos^3 + 3 cos = 8 u - 4: Cardano's formula
+        root = (a.abs() + (a * a + 1).sqrt()) ** (1 / 3)
+        cos = a.sign() * (root - 1 / root)
+        decay = decay_to_muons(log_q[alive], t[alive], cos, 2 * math.pi * u[1] - math.pi)
         new[:, 0], new[:, 1], new[:, 2], new[:, 3], new[:, 4] = decay[:5]
         new[:, [1, 3]] += y[alive, None]
         for i in JETS:

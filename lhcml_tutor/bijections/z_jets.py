@@ -172,9 +172,7 @@ class ZJetCoordinates(nn.Module):
         """Return which events x (n, 14) are inside of the cuts of the sample, jets in order, (n,) bool."""
         there = self._present(condition, len(x), x)
         finite = torch.where(there, x, 0.0).isfinite().all(1)
-        return (
-            finite & inside_cuts(x, there).all(1) & (~_unordered(x, there) if self.coordinates == "physics" else True)
-        )
+        return finite & inside_cuts(x, there).all(1) & ~_unordered(x, there)
 
     def _physics(self, x, there, z, logs):
         """Fill in what is not separate: the decay of the Z, jets relative to the first jet."""

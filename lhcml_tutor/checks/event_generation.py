@@ -32,9 +32,9 @@ def azimuth_difference(answer):
         ],
         "Add pi, take the remainder by 2 pi, subtract pi.",
     )
-    expect("the difference", answer(a, b), wanted, 1e-6, hint, tensor=True)
-    far = answer(a + 20 * math.pi, b)
-    expect("the difference after ten more turns", far, wanted, 1e-6, "A single turn of 2 pi is not always enough.")
+    expect("the difference", answer(a.clone(), b.clone()), wanted, 1e-6, hint, tensor=True)
+    far = answer(a + 20 * math.pi, b.clone())
+    expect("the difference after ten more turns", far, wanted, 1e-5, "A single turn of 2 pi is not always enough.")
     return "it is that of the directions, on both sides of the cut"
 
 
@@ -75,7 +75,7 @@ def _coupling_case():
 def _pair(answer, *arguments):
     before = arguments[0].clone()
     result = answer(*arguments)
-    if not isinstance(result, tuple) or len(result) != 2:
+    if not isinstance(result, (tuple, list)) or len(result) != 2:
         raise NotYet("return two tensors: the features and log|det|.")
     if not torch.equal(before, arguments[0]):
         raise NotYet("the events that you were given were changed in place; work on a copy, x.clone().")
@@ -103,7 +103,7 @@ def affine_coupling(answer):
         ("The features are in another order: those that stay were put first. Write into a copy of x.",
          torch.cat([x[:, stays], wanted[:, ~stays]], 1)),
     ]  # fmt: skip
-    expect("z", z, wanted, 1e-9, diagnose(known, "z = x where the mask is True, x exp(s) + t elsewhere."), tensor=True)
+    expect("z", z, wanted, 1e-6, diagnose(known, "z = x where the mask is True, x exp(s) + t elsewhere."), tensor=True)
     right = transform.log_abs_det_jacobian(wrong, None).sum(1)
     known = [
         ("The sign is reversed: log|det dz/dx| is + sum s.", -right),
@@ -114,7 +114,7 @@ def affine_coupling(answer):
         ("The sum over the features is missing.", s),
         ("A sum of exp(s) is not the logarithm of a product.", s.exp().sum(1)),
     ]
-    expect("log|det|", log_det, right, 1e-9, diagnose(known, "The sum of s over the features."), tensor=True)
+    expect("log|det|", log_det, right, 1e-6, diagnose(known, "The sum of s over the features."), tensor=True)
     return "values and determinant agree with torch.distributions"
 
 
@@ -134,13 +134,13 @@ def affine_coupling_inverse(answer):
         ("The scale is not undone: divide by exp(s).", z.index_copy(1, places, (moved - t) * s.exp())),
         ("The scale is not undone: divide by exp(s).", z.index_copy(1, places, moved - t)),
     ]  # fmt: skip
-    expect("x", again, x, 1e-9, diagnose(known, "x = (z - t) exp(-s) where the mask is False."), tensor=True)
+    expect("x", again, x, 1e-6, diagnose(known, "x = (z - t) exp(-s) where the mask is False."), tensor=True)
     known = [
         ("The sign is that of the forward direction; the inverse has the opposite one.", log_det),
         ("The sum runs over the wrong axis: one number for each event, sum(dim=1).", -s.sum(0)),
         ("That is one number for all events; keep one for each.", -s.sum()),
     ]
-    expect("log|det dx/dz|", back, -log_det, 1e-9, diagnose(known, "Minus the sum of s."), tensor=True)
+    expect("log|det dx/dz|", back, -log_det, 1e-6, diagnose(known, "Minus the sum of s."), tensor=True)
     return "it leads back to where the coupling began"
 
 
@@ -171,7 +171,7 @@ def negative_log_likelihood(answer):
         ("That is one number for each event; take the mean.", -(gauss.sum(1) + log_det)),
     ]  # fmt: skip
     hint = diagnose(known, "The sum over features of log N(z), plus the log-det, minus its mean over events.")
-    expect("the loss", answer(z, log_det), wanted, 1e-9, hint, tensor=True)
+    expect("the loss", answer(z.clone(), log_det.clone()), wanted, 1e-6, hint, tensor=True)
     return "it agrees with torch.distributions"
 
 
@@ -201,7 +201,7 @@ def density_ratio(answer):
         ("That is the logarithm of the weight.", wanted.log()),
     ]
     hint = diagnose(known, "exp(logit) times n_generated / n_true.")
-    expect("the ratio of the densities", answer(logit, n_true, n_generated), wanted, 1e-9, hint, tensor=True)
+    expect("the ratio of the densities", answer(logit.clone(), n_true, n_generated), wanted, 1e-6, hint, tensor=True)
     return "it is the ratio of the two densities, whatever the numbers of events"
 
 
