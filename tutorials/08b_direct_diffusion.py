@@ -35,7 +35,7 @@ from lhcml_tutor.physics.constants import TOP_MASS, TOP_WIDTH, W_MASS, W_WIDTH
 scale = lt.scale()
 p = lt.parameters(
     n=scale.pick(ci=6_000, laptop=12_000, gpu=12_000),  # events: a half trains, a quarter starts, a quarter judges
-    steps=scale.pick(ci=500, laptop=3_000, gpu=20_000),
+    steps=scale.pick(ci=500, laptop=4_000, gpu=20_000),
     steps_pairs=scale.pick(ci=300, laptop=2_000, gpu=10_000),  # of each network in sections 4 and 7
     batch_size=scale.pick(ci=256, laptop=512, gpu=1024),
     batch_pairs=scale.pick(ci=128, laptop=256, gpu=512),
@@ -505,9 +505,14 @@ def to_coordinates(x):
 models = {"no smearing": train_flow("no smearing", p.steps_pairs, p.batch_size, smearing=0.0)}
 x = to_coordinates(carry(models["no smearing"], start_from(0.0)))
 answers["no smearing"], found["no smearing"] = x, judge(x)
-spread = float(x[:, MASSES].std(0).mean() / z_natural[test][:, MASSES].std(0).mean())
-print(f"without smearing: spread of the generated over that of the true masses {spread:.2f}, "
+collapsed = float(x[:, MASSES].std(0).mean() / z_natural[test][:, MASSES].std(0).mean())
+print(f"without smearing: spread of the generated over that of the true masses {collapsed:.2f}, "
       f"AUC {found['no smearing'].auc:.3f}")  # fmt: skip
+
+# %%
+# NBVAL_CHECK_OUTPUT
+lt.verdict("spread of the masses without smearing over the true one", collapsed, ci=(0, 0.5), laptop=(0, 0.4), gpu=None,
+           control={"masses redrawn": 1 / float(z_natural[test][:, MASSES].std(0).mean())}, floor=0.3)  # fmt: skip
 
 # %% [markdown]
 # *What the numbers say.* The squared error is least for the *mean* velocity, so all tops move to the mean mass. The
@@ -609,14 +614,22 @@ lt.verdict("tail of the W mass over the true one, direct diffusion", tails["dire
            control={"untrained network": tails["untrained", "W"]}, floor=0.15)  # fmt: skip
 
 # %% [markdown]
-# *What the numbers say.* RESULTS
-
+# *What the numbers say.* At laptop scale direct diffusion comes out at the level of true events against true events,
+# below the redrawn masses, and below the flow from noise, which had the same steps, events and network. The
+# differences are one to three errors of the AUC: with 3000 events against 3000 nobody can claim more, and another seed
+# moves each number by about one error. What is beyond doubt is *where* the flow from noise loses: it has to learn all
+# 15 coordinates, direct diffusion moves 11 of them by less than a hundredth of their width. Momenta, rapidities and
+# angles of the on-shell generator survive to that precision, and no training can spoil them.
+#
+# The tails agree with the true ones within one or two errors, and the error is 5%: half of it, in squares, comes from
+# the 600 true tops in the tail, however many events one generates. To verify a tail to 1% takes 25 times the sample.
+#
 # ## 6. Masses and energies
 #
 # A light top costs less energy. Near the threshold, $m_{t\bar t} \approx 2 M_t$, tops should be lighter than on
 # average. Is this correlation there in the generated events? The mean of the mass coordinate $z$ of both tops in bins
-# of $m_{t\bar t}$ tells. We compare with a wrong turn that looks innocent: keep the *energies* of the event, and with
-# them $m_{t\bar t}$, when the masses change.
+# of $m_{t\bar t}$ tells. We compare with a wrong turn that looks innocent: keep the *energies* of the event when its
+# masses change. Then each natural mass goes with the $m_{t\bar t}$ of the on-shell twin, and that is how we draw it.
 
 # %%
 edges = np.array([340, 370, 400, 440, 500, 600, 1000.0])
@@ -660,7 +673,14 @@ lt.verdict("mean mass coordinate at the threshold, direct diffusion", profiles["
            control={"energies kept": profiles["energies kept"][0][0]}, floor=0.3)  # fmt: skip
 
 # %% [markdown]
-# THRESHOLD
+# *What you see.* In the lowest bin the true tops are lighter, by 0.17 in $z$ at full statistics, eight errors from 0;
+# above 400 GeV nothing is left. Direct diffusion has it, the flow from noise has it, and so have the redrawn masses,
+# which no network has touched! It is the choice of coordinates that carries it: whoever keeps the three-momentum of a
+# top and makes it lighter lowers its energy $\sqrt{\vec p^{\,2} + m^2}$, and with it $m_{t\bar t}$. Keep the energies
+# instead, and most of the effect is gone (the points of "energies kept"). The rest, about $-0.05 \pm 0.02$, is a true
+# dependence of the mass on the event that a network could learn, with more events than these.
+#
+# The general lesson: decide what shall be *kept* before training anything. The pairs decide it silently.
 #
 # ## 7. Who goes with whom
 #
@@ -679,7 +699,7 @@ def euler_step(velocity, x, t, dt):
 
 
 study = {"matched": 1.0, "shuffled": 1.0, "transport": 1.0, "from noise": None}
-few, tracks, length, detour, auc = (1, 2, 4, 20), {}, {}, {}, {}
+few, tracks, length, detour, auc, spread = (1, 2, 4, 20), {}, {}, {}, {}, {}
 for name, smearing in study.items():
     pairing = "matched" if smearing is None else name
     model = train_flow(f"{name} pairs" if smearing else name, p.steps_pairs, p.batch_pairs, smearing=smearing,
@@ -688,10 +708,11 @@ for name, smearing in study.items():
     tracks[name] = carry(model, start, keep=True)
     length[name] = float(tracks[name].diff(dim=0).norm(dim=2).sum(0).mean())
     detour[name] = length[name] / float((tracks[name][-1] - tracks[name][0]).norm(dim=1).mean())
-    ends = [carry(model, start, steps, euler_step) for steps in few]
-    auc[name] = [judge(to_coordinates(x), quick=True).auc for x in ends]
+    ends = [carry(model, start, steps, euler_step) for steps in few] + [tracks[name][-1]]
+    spread[name] = float(ends[0][:, MASSES].std(0).mean() / x_natural[test][:, MASSES].std(0).mean())
+    *auc[name], best = (judge(to_coordinates(x), quick=True).auc for x in ends)
     print(f"{name:10s} length {length[name]:.2f}, detour {detour[name]:.2f}, AUC after 1, 2, 4, 20 Euler steps:",
-          " ".join(f"{value:.3f}" for value in auc[name]))  # fmt: skip
+          " ".join(f"{value:.3f}" for value in auc[name]), f"and 20 of Runge-Kutta: {best:.3f}; spread of the masses after 1: {spread[name]:.2f}")  # fmt: skip
 
 # %%
 fig, (left, right) = lt.plots.figure(columns=2)
@@ -716,12 +737,24 @@ lt.show(fig, "AUC against the number of Euler steps for four pairings, and traje
 lt.verdict("length of the ways with transport pairs over matched ones", length["transport"] / length["matched"],
            ci=(0.3, 0.95), laptop=(0.4, 0.9), gpu=None,
            control={"shuffled pairs": length["shuffled"] / length["matched"]})  # fmt: skip
-lt.verdict("AUC after one Euler step, transport pairs", auc["transport"][0], ci=(0.55, 0.85), laptop=(0.7, 0.95),
-           gpu=None, control={"matched pairs": auc["matched"][0], "transport pairs, 20 steps": auc["transport"][3]},
-           floor=0.05)  # fmt: skip
+lt.verdict("spread of the masses after one Euler step over the true one, transport pairs", spread["transport"],
+           ci=(0.1, 0.8), laptop=(0.1, 0.6), gpu=None, control={"matched pairs": spread["matched"]})  # fmt: skip
 
 # %% [markdown]
-# PAIRING
+# *What you see.* One Euler step fails for all: the velocity at the start is the mean over all partners, so the masses
+# run to their centre (right, solid: first together, then apart again). That is question 2 of the lecture again; for
+# matched pairs nearly all of the loss, $\frac4{15} \cdot \frac\pi2 = 0.42$, is the constant of crossing lines.
+#
+# - *Shuffled* pairs move all 15 coordinates, as from noise, and their ways are about twice as long: data at the start
+#   are worth little if nobody says which belongs to which.
+# - *Transport* mostly leaves the 11 coordinates to the twins, and exchanges partners where that uncrosses the masses.
+#   The ways are a third shorter, and after four steps the judge reads about 0.63 instead of 0.70. It is far from
+#   straight: in 15 dimensions and batches of some hundred events, good partners are rare. It costs time, too: solving
+#   for the pairs made training two to three times as long here, and that cost grows with the cube of the batch.
+# - With *enough* steps all four end within two errors of each other. Pairing buys speed of generation, not accuracy.
+#
+# So were twins worth it? For accuracy, the pairs must say what is to be kept. True twins do, transport finds out from
+# the distances, shuffled pairs leave it to the network.
 #
 # Stored runs, if there are any, show the network of section 5 with each pairing
 # (`lhcml scan 08b -p pairing=matched,shuffled,transport --seeds 3`):
@@ -737,7 +770,24 @@ for run in sorted(stored, key=lambda run: (run["parameters"]["pairing"], run["se
 # %% [markdown]
 # ## 8. What you have seen
 #
-# SUMMARY
+# - Flow matching goes from any sample to any other. Between close samples it learns the difference, and the rest stays
+#   as it was, here 11 coordinates within a hundredth of their width.
+# - A map cannot make a spread out of a point. On-shell masses need noise at the start; without it the spread was about
+#   a sixth of the true one, and the judge found out at once.
+# - Coordinates did most of the work: tails are ordinary numbers, impossible events do not exist, and the correlation at
+#   the threshold comes for free. In these coordinates redrawing the masses from Breit-Wigners, with no network, is
+#   already hard to tell from the truth (AUC 0.52). State such a control in your own work.
+# - What remained, a distorted $W$ mass, direct diffusion learned. It came out below the flow from noise at equal cost.
+# - Matched, shuffled, transported: the pairs set the length of the ways and the steps of the solver.
+#
+# **What this is not.** Our on-shell events are twins by construction. Real off-shell samples contain diagrams without
+# two tops, interference and other kinematics; there all coordinates move, and no pairs are given. That is the problem
+# of arXiv:2311.17175, which also asks a Bayesian network for the uncertainty of the map.
+#
+# **Try on your own.** Change `smearing` to 0.1 and to 1: what happens to loss, steps and AUC? Replace the coordinates
+# of the masses by $(m - M)/\Gamma$ and look at the tails. Give the masses four times the weight in the cost of the
+# transport: straighter masses, but what happens to the other coordinates? Use `FlowMatching.transport` with `t_0=1,
+# t_1=0` to send natural events back on shell.
 #
 # **References.** A. Butter et al., *Kicking it off(-shell) with direct diffusion*, arXiv:2311.17175; Y. Lipman et al.,
 # arXiv:2210.02747, and X. Liu et al., arXiv:2209.03003 (flow matching); A. Tong et al., arXiv:2302.00482 (transport
