@@ -520,8 +520,9 @@ lt.verdict("spread of the masses without smearing over the true one", collapsed,
 
 # %% [markdown]
 # *What the numbers say.* The squared error is least for the *mean* velocity, so all tops move to the mean mass. The
-# little spread that is there (a few per cent to a fifth of the true one) is not physics: the network has begun to
-# learn by heart which event had which mass, using the other 11 coordinates as a label. The judge is never deceived.
+# little spread that is there (about a sixth of the true one at laptop scale) is hardly physics: with thousands of steps
+# on the same events a network begins to learn by heart which event had which mass, using the other 11 coordinates as
+# a label. The judge is never deceived.
 #
 # ## 5. Direct diffusion
 #
