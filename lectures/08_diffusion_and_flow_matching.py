@@ -765,7 +765,7 @@ right.set(xlabel="$x$ [1]", ylabel="density over that of the toy", xlim=(-2.6, 2
 right.legend(loc="upper right", fontsize=12)
 lt.show(
     fig,
-    "Samples of both models follow the two peaks; the flow's density over the exact one: near one there, above it between",
+    "Samples of both models follow the two peaks; the flow's density over the exact one: near one there, above between",
 )
 
 # %% slideshow={"slide_type": "skip"}
