@@ -18,7 +18,7 @@ from .shell import Choice, Explorer, Slider
 
 TOYS = {"two moons": "two_moons", "ring": "ring", "grid": "grid_of_gaussians"}
 FORWARD, INVERSE = "forward", "inverse"  # events to Gaussian, Gaussian to events
-LAYERS, STEPS, BATCH, LEARNING_RATE = 6, 250, 256, 0.01
+LAYERS, STEPS, BATCH, LEARNING_RATE = 6, 160, 256, 0.01
 POINTS, SHOWN = 4000, 1200  # for the numbers, and in the picture
 SECTORS = 6  # of the Gaussian, each with a colour
 BOUND = 3.0  # half of the side of the square of the spline explorer
