@@ -994,4 +994,4 @@ lt.verdict("distance after one Euler step, pairs in order", one_step["in order"]
 #   matching and their Bayesian versions on $Z$ + jets.
 # - A. Butter et al., *Kicking it off(-shell) with direct diffusion*, arXiv:2311.17175: from on-shell to off-shell tops.
 #
-# **Next:** tutorial 08a trains all of this on $Z$ + jets, tutorial 08b goes from on-shell to off-shell tops.
+# **Next:** two tutorials are in preparation: all of this on $Z$ + jets, and from on-shell to off-shell tops.
