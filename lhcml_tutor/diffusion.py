@@ -78,7 +78,8 @@ class Diffusion(nn.Module):
     Bayesian network takes one set of weights for a whole call, as in `flow_matching.FlowMatching`.
 
     Arguments:
-        features, condition, hidden, linear, preprocess, frequencies: as in `flow_matching.FlowMatching`.
+        features, condition, hidden, linear, preprocess, frequencies, present: as in `flow_matching.FlowMatching`;
+            features that are missing get no noise.
         steps: T, from data to noise.
         schedule: "cosine" or "linear".
     Shapes:
@@ -106,10 +107,11 @@ class Diffusion(nn.Module):
         frequencies=4,
         steps=1000,
         schedule="cosine",
+        present=None,
     ):
         super().__init__()
         self.features, self.steps, self.preprocess = features, steps, preprocess
-        self.network = TimeNetwork(features, condition, hidden, linear, frequencies)
+        self.network = TimeNetwork(features, condition, hidden, linear, frequencies, present)
         self.register_buffer("alpha_bar", noise_schedule(steps, schedule))  # (T + 1,)
 
     def predict_noise(self, x_t, t, condition=None):
@@ -121,16 +123,17 @@ class Diffusion(nn.Module):
         """Draw what the loss compares: each event after a random number of steps, that number, and its noise.
 
         Arguments:
-            condition: needed by a preprocess that depends on it.
+            condition: needed by `present`, and by a preprocess that depends on it.
         Returns:
-            x_t (n, d) in the space of the network, t (n,) from 1 to T, noise (n, d).
+            x_t (n, d) in the space of the network, t (n,) from 1 to T, noise (n, d); both are zero for features that
+            are missing. For a mean over features, see `flow_matching.mean_square`.
         """
         self.network.check(x=x)
         z = x if self.preprocess is None else self.preprocess(x, condition)[0]
         place = generator.device if generator else z.device
         t = torch.randint(1, self.steps + 1, (len(z),), generator=generator, device=place).to(z.device)
-        noise = normal_noise(z.shape, z, generator)
-        return noised(z, noise, self.alpha_bar.to(z.device)[t]), t, noise
+        noise = self.network.keep(normal_noise(z.shape, z, generator), condition)
+        return noised(self.network.keep(z, condition), noise, self.alpha_bar.to(z.device)[t]), t, noise
 
     @torch.no_grad()
     def sample(self, n, condition=None, generator=None, variance="posterior", batch_size=8192):
@@ -150,7 +153,7 @@ class Diffusion(nn.Module):
             beta = 1 - now / then
             mean = (x - beta / math.sqrt(1 - now) * self.predict_noise(x, t, c)) / math.sqrt(1 - beta)
             sigma = math.sqrt(beta * (1 - then) / (1 - now) if variance == "posterior" else beta)
-            return mean + (sigma * normal_noise(x.shape, x, generator) if t > 1 else 0.0)
+            return mean + (sigma * self.network.keep(normal_noise(x.shape, x, generator), c) if t > 1 else 0.0)
 
         return self._denoised(n, condition, generator, batch_size, step, range(self.steps, 0, -1))
 
@@ -178,7 +181,8 @@ class Diffusion(nn.Module):
             raise ValueError(f"n is how many events to draw, a positive integer, not {n!r}")
         rows = self.network.rows(condition, n)
         self.network.check(condition=condition)
-        x, found = normal_noise((n, self.features), next(self.parameters()), generator), []
+        found, x = [], normal_noise((n, self.features), next(self.parameters()), generator)
+        x = self.network.keep(x, condition)
         with self.network.as_one_function(generator):
             for i in range(0, n, batch_size):
                 part, c = x[i : i + batch_size], None if rows is None else rows[i : i + batch_size]

@@ -184,3 +184,18 @@ def test_a_short_training_finds_both_humps():
         assert abs((found > 0).double().mean() - 0.5) < 0.05
         assert abs(found.abs().mean() - 4) < 0.2 and 0.8 < found.abs().std() < 1.3
         assert (found.abs() < 1).double().mean() < 0.02  # the toy has 0.0013 between the humps
+
+
+def test_missing_features_get_no_noise():
+    present = torch.tensor([[True, True, False], [True, True, True]])
+    torch.manual_seed(2)
+    model = Diffusion(3, condition=2, hidden=(16,), steps=20, present=present)
+    condition = torch.tensor([[1.0, 0.0]] * 25 + [[0.0, 1.0]] * 25)
+    x = torch.randn(50, 3, generator=generator())
+    x_t, t, noise = model.noise_batch(x, condition, generator())
+    samples = (model.sample(50, condition, generator()), model.sample_ddim(50, condition, 5, generator()))
+    for values in (x_t, noise, model.predict_noise(x_t, t, condition), *samples):
+        assert (values[:25, 2] == 0).all() and (values[25:] != 0).all() and (values[:25, :2] != 0).all()
+    spoiled = x_t + torch.tensor([0.0, 0.0, 7.0])  # what is missing is not looked at
+    same = model.predict_noise(spoiled, t, condition) == model.predict_noise(x_t, t, condition)
+    assert same[:25].all() and not same[25:].any()

@@ -338,3 +338,57 @@ def test_a_short_training_comes_close_to_the_toy(trained):
     )
     assert 0 < gap < 0.25, gap
     assert untrained > 0.6, untrained
+
+
+PRESENT = torch.tensor([[True, True, False], [True, True, True]])
+FIRST = torch.tensor([1.0, 0.0], dtype=torch.float64)
+
+
+def partly(**settings):
+    """A model of events with two or three features, far from linear."""
+    return network(3, condition=2, present=PRESENT, **settings)
+
+
+def integral_in_two_features(model, third=0.0):
+    """Integrate the density of the first class over the features it has."""
+    axis = torch.linspace(-9, 9, 91, dtype=torch.float64)
+    places = torch.cartesian_prod(axis, axis)
+    x = torch.cat([places, torch.full_like(places[:, :1], third)], dim=1)
+    return float(model.log_prob(x, FIRST, steps=15).exp().sum() * (axis[1] - axis[0]) ** 2)
+
+
+def test_a_class_with_fewer_features_has_a_density_in_fewer_dimensions():
+    model = partly()
+    x = model.sample(500, FIRST, generator=torch.Generator().manual_seed(1))
+    assert (x[:, 2] == 0).all() and (x[:, :2] != 0).all()
+    assert (model.sample(500, FIRST.flip(0), generator=torch.Generator().manual_seed(1)) != 0).all()
+    total = integral_in_two_features(model)
+    assert abs(total - 1) < 5e-3
+    assert integral_in_two_features(model, third=7.0) == total  # nobody looks there
+    full = network(3, condition=2)  # negative control: a model that takes the zero for a value
+    assert integral_in_two_features(full) < 0.6
+
+
+def test_missing_features_get_no_noise_no_velocity_and_no_loss():
+    model, generator = partly(), torch.Generator().manual_seed(1)
+    condition = FIRST.expand(50, 2).clone()
+    condition[25:] = FIRST.flip(0)
+    x = model.network.keep(numbers(50, 3, seed=2), condition)
+    x_t, t, target = model.path_batch(x, condition=condition, generator=generator)
+    for values in (x_t, target, model.velocity(x_t, t, condition)):
+        assert (values[:25, 2] == 0).all() and (values[25:] != 0).all()
+    square = (model.velocity(x_t, t, condition) - target).square()
+    loss = flow_matching_loss(model, x, condition, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(loss, square.sum() / (25 * 2 + 25 * 3))
+    jacobian = torch.autograd.functional.jacobian(lambda y: model.velocity(y, 0.3, condition).sum(0), x)
+    assert (jacobian[2, :25] == 0).all() and (jacobian[:, :25, 2] == 0).all() and (jacobian[:, 25:] != 0).all()
+    there = model.transport(x, condition, steps=100, t_0=1.0, t_1=0.0)
+    assert (there[:25, 2] == 0).all()
+    torch.testing.assert_close(model.transport(there, condition, steps=100), x, rtol=0, atol=1e-7)
+
+
+def test_present_must_fit():
+    with pytest.raises(ValueError, match=r"present must be \(condition, features\)"):
+        FlowMatching(4, condition=2, hidden=(4,), present=PRESENT)
+    with pytest.raises(ValueError, match="pass condition="):
+        partly().path_batch(numbers(5, 3))

@@ -7,7 +7,7 @@ x_t, t, target = model.path_batch(x)                            # the loss: |vel
 model.sample(n, condition), model.log_prob(x, condition), model.transport(x, condition)
 """
 
-from .model import FlowMatching, flow_matching_loss, linear_path
+from .model import FlowMatching, flow_matching_loss, linear_path, mean_square
 from .time_network import TimeNetwork, time_features
 from .trajectories import (
     euler_step,
@@ -22,6 +22,6 @@ from .trajectories import (
 
 __all__ = [
     "FlowMatching", "TimeNetwork", "euler_step", "exact_divergence", "flow_matching_loss", "hutchinson_divergence",
-    "integrate", "integrate_with_divergence", "linear_path", "midpoint_step", "rk4_step", "solve_adaptive",
-    "time_features",
+    "integrate", "integrate_with_divergence", "linear_path", "mean_square", "midpoint_step", "rk4_step",
+    "solve_adaptive", "time_features",
 ]  # fmt: skip

@@ -43,6 +43,9 @@ class FlowMatching(nn.Module):
         linear: class of the linear maps.
         preprocess: bijection from events to the space of the network, such as `bijections.Standardise.fit(x)`.
         frequencies: of the time features; 0 gives the network t alone.
+        present: which features an event has, shape (c, d), bool, for a condition that is one-hot in c classes; a class
+            then has a density in fewer dimensions. Its missing features are zero, without noise and velocity. None:
+            all have all.
     Shapes:
         velocity(x, t, condition): x (n, d) in the space of the network, t (n,) or a number -> (n, d)
         sample(n, condition) -> (n, d); log_prob(x, condition): x (n, d) -> (n,); transport(x, condition) -> (n, d)
@@ -62,11 +65,11 @@ class FlowMatching(nn.Module):
     """
 
     def __init__(
-        self, features, condition=0, hidden=(256,) * 4, linear=nn.Linear, preprocess=None, frequencies=4
+        self, features, condition=0, hidden=(256,) * 4, linear=nn.Linear, preprocess=None, frequencies=4, present=None
     ):  # fmt: skip
         super().__init__()
         self.features, self.preprocess = features, preprocess
-        self.network = TimeNetwork(features, condition, hidden, linear, frequencies)
+        self.network = TimeNetwork(features, condition, hidden, linear, frequencies, present)
 
     def velocity(self, x, t, condition=None):
         """Return v (n, d) at points x (n, d) in the space of the network and times t, (n,) or a number."""
@@ -78,14 +81,16 @@ class FlowMatching(nn.Module):
         Arguments:
             x_1: events at t = 1, (n, d).
             x_0: their partners at t = 0, events like x_1; without: Gaussian noise.
-            condition: needed by a preprocess that depends on it.
+            condition: needed by `present`, and by a preprocess that depends on it.
         Returns:
-            x_t (n, d) in the space of the network, t (n,), x_1 - x_0 there (n, d).
+            x_t (n, d) in the space of the network, t (n,), x_1 - x_0 there (n, d); both are zero for features that are
+            missing, so that a sum of squares has nothing of them. For a mean over features, divide it by the number of
+            those that are there, as `flow_matching_loss` does.
         """
         self.network.check(x_1=x_1, x_0=x_0)
         z_1 = self._to_network(x_1, condition)[0]
         if x_0 is None:
-            z_0 = normal_noise(z_1.shape, z_1, generator)
+            z_0 = self.network.keep(normal_noise(z_1.shape, z_1, generator), condition)
         elif len(x_0) != len(x_1):
             raise ValueError(f"each event needs one partner: x_0 has {len(x_0)} rows, x_1 {len(x_1)}")
         else:
@@ -100,13 +105,13 @@ class FlowMatching(nn.Module):
         """Return n events (n, d): noise, carried from t = 0 to t = 1."""
         if not isinstance(n, int) or n < 1:
             raise ValueError(f"n is how many events to draw, a positive integer, not {n!r}")
-        z = normal_noise((n, self.features), next(self.parameters()), generator)
+        z = self.network.keep(normal_noise((n, self.features), next(self.parameters()), generator), condition)
         return self._carried(z, condition, 0.0, 1.0, steps, method, batch_size, generator)
 
     @torch.no_grad()
     def transport(self, x, condition=None, steps=20, t_0=0.0, t_1=1.0, method="rk4", batch_size=8192, generator=None):
         """Carry events x (n, d) from t_0 to t_1, both in the space of events: direct diffusion, t_0=1, t_1=0 back."""
-        self.network.check(x=x)
+        self.network.check(x=x, condition=condition)
         z = torch.cat([self._to_network(*part)[0] for part in self._parts(x, condition, batch_size)])
         return self._carried(z, condition, t_0, t_1, steps, method, batch_size, generator)
 
@@ -127,7 +132,9 @@ class FlowMatching(nn.Module):
                 z, integral = integrate_with_divergence(
                     lambda y, t, c=c: self.velocity(y, t, c), z, 1.0, 0.0, steps, method, divergence, probes, generator
                 )
-                log_noise = -0.5 * z.square().sum(1) - 0.5 * self.features * math.log(2 * math.pi)
+                there = self.network.there(c, len(z))
+                dimensions = self.features if there is None else there.sum(1)
+                log_noise = -0.5 * z.square().sum(1) - 0.5 * dimensions * math.log(2 * math.pi)
                 found.append(log_noise + integral + log_det)
         return torch.cat(found)
 
@@ -147,13 +154,28 @@ class FlowMatching(nn.Module):
         return zip(parts, [None] * len(parts) if rows is None else rows.split(batch_size), strict=True)
 
     def _to_network(self, x, condition):
-        return (x, x.new_zeros(len(x))) if self.preprocess is None else self.preprocess(x, condition)
+        z, log_det = (x, x.new_zeros(len(x))) if self.preprocess is None else self.preprocess(x, condition)
+        return self.network.keep(z, condition), log_det
+
+
+def mean_square(error, there=None):
+    """Return the mean of squares over the features that are there.
+
+    Shapes:
+        error (n, d), there (n, d) bool or None for all -> scalar ()
+    Example:
+        >>> mean_square(torch.tensor([[2.0, 0.0]]), torch.tensor([[True, False]]))
+        tensor(4.)
+    """
+    return error.square().mean() if there is None else (error.square() * there).sum() / there.sum()
 
 
 def flow_matching_loss(model, x_1, condition=None, x_0=None, generator=None):
     """Conditional flow matching: the mean square between the velocity and that of random straight paths.
 
         L = E |v(x_t, t, c) - (x_1 - x_0)|^2 / d,      x_t = (1 - t) x_0 + t x_1,   t uniform in (0, 1)
+
+    With `present`, d is the mean number of features that the events of the batch have.
 
     Shapes:
         x_1, x_0 (n, d), condition (n, c) -> scalar ()
@@ -164,4 +186,4 @@ def flow_matching_loss(model, x_1, condition=None, x_0=None, generator=None):
     Reference: Lipman et al. 2022, arXiv:2210.02747.
     """
     x_t, t, target = model.path_batch(x_1, x_0, condition, generator)
-    return (model.velocity(x_t, t, condition) - target).square().mean()
+    return mean_square(model.velocity(x_t, t, condition) - target, model.network.there(condition, len(x_t)))

@@ -38,31 +38,47 @@ class TimeNetwork(nn.Module):
         hidden: width of each hidden layer.
         linear: class of the linear maps; BayesianLinear, or a functools.partial of it, makes it Bayesian.
         frequencies: of the time features; 0 gives the network t alone.
+        present: which features an event has, shape (c, d), bool, for a condition that is one-hot in c classes; the
+            others are neither seen nor moved: the network has zeros there. None: all have all.
     Shapes:
         x (n, d), t (n,) or a number, condition (n, c), (c,) for all rows, or None -> (n, d)
     Raises:
-        ValueError: x or condition has another shape or type than the network, or there is one condition too few or
-            too many.
+        ValueError: x, condition or present has another shape or type than the network, or there is one condition too
+            few or too many.
     Example:
         >>> network = TimeNetwork(features=4, condition=2, hidden=(32, 32))
         >>> network(torch.zeros(10, 4), 0.5, torch.tensor([91.2, 1.0])).shape
         torch.Size([10, 4])
     """
 
-    def __init__(self, features, condition=0, hidden=(256,) * 4, linear=nn.Linear, frequencies=4):
+    def __init__(self, features, condition=0, hidden=(256,) * 4, linear=nn.Linear, frequencies=4, present=None):
         for name, value in (("condition", condition), ("frequencies", frequencies)):
             if not isinstance(value, int) or value < 0:
                 raise ValueError(f"{name} is a number of inputs, an integer from 0 on, not {value!r}")
         super().__init__()
         self.features, self.condition, self.frequencies = features, condition, frequencies
+        self.register_buffer("present", None if present is None else torch.as_tensor(present, dtype=torch.bool))
+        if present is not None and self.present.shape != (condition, features):
+            raise ValueError(f"present must be (condition, features), not {tuple(self.present.shape)}")
         self.mlp = MLP(features + 1 + 2 * frequencies + condition, features, hidden, linear=linear)
 
     def forward(self, x, t, condition=None):
         t = t.to(x).expand(len(x)) if isinstance(t, torch.Tensor) else x.new_full((len(x),), t)
-        parts = [x, time_features(t, self.frequencies)]
-        if (condition := self.rows(condition, len(x))) is not None:
-            parts.append(condition)
-        return self.mlp(torch.cat(parts, dim=1))
+        parts = [self.keep(x, condition), time_features(t, self.frequencies)]
+        if (rows := self.rows(condition, len(x))) is not None:
+            parts.append(rows)
+        return self.keep(self.mlp(torch.cat(parts, dim=1)), condition)
+
+    def there(self, condition, n):
+        """Return which features n events have, (n, d) bool, or None where all have all."""
+        if self.present is None:
+            return None
+        return self.rows(condition, n).to(self.present.device) @ self.present.to(condition) > 0.5
+
+    def keep(self, x, condition):
+        """Return x (n, d) with zeros where an event has no such feature."""
+        there = self.there(condition, len(x))
+        return x if there is None else torch.where(there, x, 0.0)
 
     def rows(self, condition, n):
         """Return the condition row by row (n, c), or None where the network has none."""
