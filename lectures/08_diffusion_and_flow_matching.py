@@ -335,8 +335,8 @@ for name, sample in {**diffused, "untrained": untrained, "planted defect": moved
 # NBVAL_CHECK_OUTPUT
 shift, sample_size = abs(diffused["exact noise"].mean()), math.sqrt(p.n)
 print("100 steps with the exact noise have the mean of the toy within 5 errors:", bool(shift < 5 / sample_size))
-lt.verdict("distance of the diffusion samples from the toy", distance(diffused["network"]), ci=(0.0, 0.04),
-           laptop=(0.0, 0.04), gpu=None, floor=0.3,
+lt.verdict("distance of the diffusion samples from the toy", distance(diffused["network"]), ci=(0.00383, 0.0186),
+           laptop=(0.00383, 0.0186), gpu=None, floor=0.3,
            control={"untrained": distance(untrained), "planted defect": distance(moved)})  # fmt: skip
 
 # %% [markdown] slideshow={"slide_type": "skip"}
@@ -775,9 +775,10 @@ expected = float(torch.trapezoid(flow_log_prob(as_velocity(flow), middle).exp(),
 counted = float(((flowed > 0.2) & (flowed < 0.7)).double().mean())
 error = math.sqrt(expected * (1 - expected) / p.n)
 print("samples and density of the flow agree on the valley within 5 errors:", abs(counted - expected) < 5 * error)
-lt.verdict("gap of the flow to the exact density in nats", gaps["trained"], ci=(0.0, 0.05), laptop=(0.0, 0.05),
+lt.verdict("gap of the flow to the exact density in nats", gaps["trained"], ci=(0, 0.00702), laptop=(0, 0.00702),
            gpu=None, control={name: gaps[name] for name in ("untrained", "divergence dropped")}, floor=0.3)  # fmt: skip
-lt.verdict("distance of the flow's samples from the toy", distance(flowed), ci=(0.0, 0.04), laptop=(0.0, 0.04),
+lt.verdict("distance of the flow's samples from the toy", distance(flowed), ci=(0.00647, 0.0133),
+           laptop=(0.00647, 0.0133),
            gpu=None, floor=0.3,
            control={"untrained": distance(untrained), "planted defect": distance(moved)})  # fmt: skip
 
@@ -858,7 +859,8 @@ theta = math.acos(rho)
 print(f"the constant s theta sin(theta): {s * theta * math.sin(theta):.4f} for rho = 0.8, {math.pi * s / 2:.4f} for 0")
 print("400,000 pairs agree within 5 errors:", agrees((x_1 - x_0 - v) ** 2, s * theta * math.sin(theta)))
 one_step = {name: ends[name, "euler", 1] for name in ("independent", "in order")}
-lt.verdict("distance after one Euler step, pairs in order", one_step["in order"], ci=(0.0, 0.15), laptop=(0.0, 0.15),
+lt.verdict("distance after one Euler step, pairs in order", one_step["in order"], ci=(0.0194, 0.0362),
+           laptop=(0.0194, 0.0362),
            gpu=None, control={"independent pairs": one_step["independent"]}, floor=0.3)  # fmt: skip
 
 # %% [markdown] slideshow={"slide_type": "skip"}
