@@ -60,6 +60,15 @@ def test_units_and_dimensionless_labels_pass(label):
     plots.figures._check_labels(fig)
 
 
+def test_an_axis_with_names_for_numbers_needs_no_label():
+    fig, ax = simple(ylabel="")
+    ax.set_yticks([0.2, 0.6], ["coordinates = mass", "n_train = 30000"])
+    plots.figures._check_labels(fig)
+    ax.set_yticks([0.2, 0.6], ["coordinates = mass", r"$\mathdefault{10^{3}}$"])
+    with pytest.raises(ValueError, match="the y axis has no label"):
+        plots.figures._check_labels(fig)
+
+
 def test_axes_that_show_numbers_need_labels():
     check = plots.figures._check_labels
     fig, ax = simple(ylabel="")

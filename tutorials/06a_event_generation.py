@@ -757,16 +757,14 @@ lt.show(fig, "Where the two percent of events with extreme weights lie, against 
 # the bulk.
 
 # %% [markdown]
-# ## 8. What the coordinates are worth, and what limits the flow
+# ## 8. What the coordinates are worth, and DiscFlow
 #
 # Everything so far was one training in one set of coordinates. The stored runs of this notebook tell what the others
 # give, at equal cost:
 #
 # ```
-# lhcml scan 06a -p coordinates=plain,circle,mass --seeds 3 --until "AUC(gen)"
-# lhcml scan 06a -p n_train=30000 --seeds 3 --until "AUC(gen)"
-# lhcml scan 06a -p steps=1000 --seeds 3 --until "AUC(gen)"
-# lhcml scan 06a -p rounds=3 --seeds 3 --until "AUC(gen)"
+# lhcml scan 06a -p coordinates=plain,mass --seeds 2 --until "AUC(gen)"
+# lhcml scan 06a -p rounds=3 --seeds 2 --until "AUC(gen)"
 # ```
 #
 # The last one is **DiscFlow** (`joint_training` in section 5). Half of the steps train the flow as before. Then, three
@@ -799,7 +797,14 @@ ax.invert_yaxis()
 lt.show(fig, "AUC(gen) of stored runs at laptop scale: coordinates, size of the training sample, steps, DiscFlow")
 
 # %% [markdown]
-# *What you see.* SCANTEXT
+# *What you see.* With plain coordinates the judge reaches 0.635, and the bulk has a $\chi^2$ per bin of 17. The mass
+# coordinate brings that to 0.555 and 3; the coordinates of phase space, over five seeds, to 0.512 to 0.521 and 1.1 to
+# 1.5. (They alone can take the events beyond the cut.) It is the same network, with the same events and as many steps:
+# nothing that we did to the *network* was worth as much.
+#
+# DiscFlow ends at 0.513 where the flow of the same seed ends at 0.514, an error of 0.002: no difference. Where the
+# coordinates have left little to find, the judge's weights are mostly noise of the judge. Of some settings there are
+# one or two seeds only: the table says of which.
 #
 # ## 9. What you have seen
 #

@@ -33,6 +33,7 @@ DIMENSIONFUL = re.compile(
     r"|(?<![A-Za-z\\])[mM]_|(?<![A-Za-z\\])E(?![A-Za-z(\[])|\\sqrt\s*\{?\\?(hat)?\s*\{?s\b|\bGeV\b|\bTeV\b|\bMeV\b",
 )
 UNIT = re.compile(r"\[[^\]]*(eV|\b[fpn]b\b)[^\]]*\]|\[1\]")
+WORD, COMMAND = re.compile("[A-Za-z]{3}"), re.compile(r"\\[A-Za-z]+")  # tick labels; a command of mathtext is no word
 PER_BIN = re.compile(r"/\s*[\d.]*\s*[kMGT]eV\b")  # "events / 2 GeV"
 
 
@@ -212,8 +213,9 @@ def _check_labels(fig):
 
 
 def _shows_numbers(axis):
-    """Tell whether an axis has visible tick labels; slow, since it computes their places."""
-    return any(tick.get_visible() and tick.get_text() for tick in axis.get_ticklabels())
+    """Tell whether an axis has visible tick labels that are no words; slow, since it computes their places."""
+    shown = [tick.get_text() for tick in axis.get_ticklabels() if tick.get_visible() and tick.get_text()]
+    return any(not WORD.search(COMMAND.sub("", text)) for text in shown)
 
 
 def _check_unit(name, label):
