@@ -484,7 +484,7 @@ for some in (shown[:3], shown[3:]):
     lt.show(fig, f"Pythia and flow, with their ratio: {', '.join(some)}")
 
 # %% [markdown]
-# *What you see.* The flow makes some ten thousand events per second on one core, Pythia about a hundred. The peak
+# *What you see.* The flow makes tens of thousands of events per second on one core, Pythia a few hundred. The peak
 # stands where it should, with its width. The ratios scatter around one within the hatched band, the statistical error
 # of the truth, except for $\Delta R$ of two jets: the hole is empty and the peak at its edge is there, but not to the
 # percent. One event in four has a second jet.
@@ -810,7 +810,7 @@ lt.show(fig, "AUC(gen) of stored runs at laptop scale: coordinates, size of the 
 #
 # - Coordinates are half of a generator. Peaks, cuts, circles and holes that one can write down need not be learned, and
 #   what is beyond a cut can be learned with it and thrown away.
-# - One flow, told the number of jets, gives events in 8, 11 or 14 dimensions, some ten thousand per second, each with
+# - One flow, told the number of jets, gives events in 8, 11 or 14 dimensions, tens of thousands per second, each with
 #   its probability.
 # - A $\chi^2$ and a deviation mean something beside the limit that the sample sets; an AUC near 0.5 beside what the
 #   same judge finds in a planted defect.
