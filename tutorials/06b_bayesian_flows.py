@@ -209,7 +209,6 @@ for i, (name, toy) in enumerate(toys.items()):
     print(f"{name}: {seconds[f'{name}, half 1']:.0f} and {seconds[f'{name}, half 2']:.0f} s")
 
 # %%
-# NBVAL_CHECK_OUTPUT
 flow, x = flows["wedge ramp"][0], halves["wedge ramp"][0][:500]
 with torch.no_grad(), fixed_weights(flow, mean=True):
     by_hand, package = flow_nll(*flow(x)), -flow.log_prob(x).mean()
