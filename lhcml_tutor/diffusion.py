@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from .flow_matching import TimeNetwork
-from .flow_matching.time_network import normal_noise
+from .layers import normal_noise
 
 LAST = 1e-4  # of the cosine schedule: what is left of the variance of the data at t = T
 

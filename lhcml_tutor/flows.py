@@ -6,15 +6,13 @@ Training is the likelihood, a line for the notebook: -flow.log_prob(x, c).mean()
 invert. Both directions take one pass through each layer.
 """
 
-import math
-
 import torch
 from torch import nn
 
 from .bijections import AffineCoupling, SplineCoupling
-from .bijections.couplings import check_condition
-
-LOG_SQRT_2_PI = 0.5 * math.log(2 * math.pi)
+from .bijections.couplings import check_condition, present_features
+from .layers import normal_noise
+from .likelihoods import LOG_SQRT_2_PI
 
 
 class CouplingFlow(nn.Module):
@@ -104,7 +102,8 @@ class CouplingFlow(nn.Module):
         z, log_det = self(x, condition)
         log_base = -0.5 * z.square() - LOG_SQRT_2_PI
         if self.present is not None:
-            log_base = torch.where(self._given(x, condition)[1], log_base, 0.0)
+            condition = check_condition(condition, self.condition, len(x))
+            log_base = torch.where(present_features(self.present, condition, x), log_base, 0.0)
         return log_base.sum(1) + log_det
 
     @torch.no_grad()
@@ -118,10 +117,9 @@ class CouplingFlow(nn.Module):
         """
         like = next(self.parameters())
         condition = check_condition(condition, self.condition, n)
-        place = like.device if generator is None else generator.device
-        z = torch.randn(n, self.features, dtype=like.dtype, device=place, generator=generator).to(like.device)
+        z = normal_noise((n, self.features), like, generator)
         if self.present is not None:
-            z = torch.where(self._given(z, condition)[1], z, 0.0)
+            z = torch.where(present_features(self.present, condition, z), z, 0.0)
         rows = torch.arange(n, device=like.device).split(batch_size)
         return torch.cat([self.inverse(z[r], None if condition is None else condition[r])[0] for r in rows])
 
@@ -135,4 +133,4 @@ class CouplingFlow(nn.Module):
         condition = check_condition(condition, self.condition, len(x))
         if condition is not None:
             condition = condition.to(x)
-        return condition, None if self.present is None else condition @ self.present.to(x) > 0.5
+        return condition, present_features(self.present, condition, x)

@@ -101,7 +101,8 @@ class BayesianLinear(nn.Linear):
         """Draw a weight matrix (out_features, in_features) and a bias (out_features,) or None from the posterior."""
         pairs = ((self.weight, self.log_sigma_weight), (self.bias, self.log_sigma_bias))
         return tuple(
-            None if mean is None else mean + log_sigma.exp() * _noise(mean, generator) for mean, log_sigma in pairs
+            None if mean is None else mean + log_sigma.exp() * normal_noise(mean.shape, mean, generator)
+            for mean, log_sigma in pairs
         )
 
     def kl(self):
@@ -207,8 +208,17 @@ def _bayesian_layers(network):
     return layers
 
 
-def _noise(like, generator):
-    """Draw standard normal numbers where the generator lives, so that one seed gives the same on every device."""
-    if generator is None:
-        return torch.randn_like(like)
-    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=generator.device).to(like.device)
+def normal_noise(shape, like, generator=None):
+    """Draw standard normal numbers where the generator lives, so that one seed gives the same on every device.
+
+    Arguments:
+        like: tensor whose type and place they get.
+        generator: None uses torch's own random numbers.
+    Shapes:
+        shape (n, d), such as (1000, 2) -> (n, d)
+    Example:
+        >>> normal_noise((3, 2), like=torch.zeros(1), generator=torch.Generator().manual_seed(1)).shape
+        torch.Size([3, 2])
+    """
+    place = generator.device if generator else like.device
+    return torch.randn(shape, generator=generator, dtype=like.dtype, device=place).to(like.device)

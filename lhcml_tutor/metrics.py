@@ -25,12 +25,13 @@ class Estimate(NamedTuple):
     error: float
 
 
-def auc(score, label):
+def auc(score, label, weights=None):
     """Area under the ROC curve: the probability that a signal event scores higher than a background event.
 
     Arguments:
         score: larger for signal, shape (n,).
         label: 1 or True for signal, 0 or False for background, shape (n,).
+        weights: of the events, shape (n,); None: all 1.
     Raises:
         ValueError: only one of the two classes is there, or a score is not finite.
     Example:
@@ -41,7 +42,9 @@ def auc(score, label):
 
     score, label = _flat(score=score, label=label)
     _two_classes(label)
-    return float(roc_auc_score(label, score))
+    if weights is not None:
+        _, weights = _flat(score=score, weights=weights)
+    return float(roc_auc_score(label, score, sample_weight=weights))
 
 
 def rejection(score, label, signal_efficiency=0.3):

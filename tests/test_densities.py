@@ -79,7 +79,7 @@ def examine(model, condition, box, n=40_000):
         inside = ((x - middle) * sides > 0).all(1) & ((x > box[0]) & (x < box[1])).all(1)
         expected = mass[((places - middle) * sides > 0).all(1)].sum()
         error = math.sqrt(max(expected * (1 - expected), 1e-4) / n)
-        assert abs(inside.double().mean() - expected) < 5 * error + 2e-3, "samples and density disagree in a box"
+        assert abs(inside.double().mean() - expected) < 5 * error + 3e-4, "samples and density disagree in a box"
 
     if condition is not None:
         rows = given.expand(500, -1)
@@ -157,11 +157,16 @@ def test_cuda(name):
     assert x.is_cuda and torch.isfinite(model.log_prob(x, given)).all()
 
 
-def test_the_device_of_the_model_is_used_everywhere():
+@pytest.mark.parametrize("kind", ["affine", "spline"])
+def test_layers_and_velocities_make_their_tensors_where_their_input_is(kind):
     """A dry run of the GPU path: on the meta device every tensor made on the wrong device fails."""
-    flow = CouplingFlow(3, 2, blocks=2, hidden=(8,)).to("meta")
-    z, log_det = flow.layers[0](torch.zeros(5, 3, device="meta"), torch.zeros(5, 2, device="meta"))
-    assert z.device.type == log_det.device.type == "meta"
+    x, condition = torch.zeros(5, 3, device="meta"), torch.zeros(5, 2, device="meta")
+    for layer in CouplingFlow(3, 2, kind=kind, blocks=2, hidden=(8,)).to("meta").layers:
+        for step in (layer, layer.inverse):
+            assert all(part.device.type == "meta" for part in step(x, condition))
+    for present in (None, torch.ones(2, 3, dtype=torch.bool)):
+        model = FlowMatching(3, 2, hidden=(8,), present=present).to("meta")
+        assert model.velocity(x, 0.5, condition).device.type == "meta"
 
 
 def test_a_class_with_fewer_features_has_a_density_in_fewer_dimensions():

@@ -145,9 +145,9 @@ def test_save_and_load(tmp_path):
 WRONG = {
     "nan": (lambda m, c: m.noise_batch(torch.full((3, 2), math.nan)), "x has 6 of 6 values"),
     "shape": (lambda m, c: m.noise_batch(torch.zeros(3)), r"x must be a tensor of shape \(n, 2\)"),
-    "no condition": (lambda m, c: c.sample(3), "with 1 conditions"),
-    "a condition": (lambda m, c: m.sample(3, torch.zeros(3, 1)), "without conditions"),
-    "rows": (lambda m, c: c.sample_ddim(3, torch.zeros(4, 1), steps=2), "one row per event"),
+    "no condition": (lambda m, c: c.sample(3), "needs a condition of 1 feature"),
+    "a condition": (lambda m, c: m.sample(3, torch.zeros(3, 1)), "takes none"),
+    "rows": (lambda m, c: c.sample_ddim(3, torch.zeros(4, 1), steps=2), "row by row"),
     "nan condition": (lambda m, c: c.sample(3, torch.full((1,), math.nan)), "condition has 1 of 1"),
     "n": (lambda m, c: m.sample(0), "n is how many"),
     "variance": (lambda m, c: m.sample(3, variance="none"), "'posterior' or 'beta'"),

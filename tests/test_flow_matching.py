@@ -258,9 +258,9 @@ WRONG = {
     "nan moved": (lambda m, c: m.transport(NAN), "NaN"),
     "nan trained": (lambda m, c: m.path_batch(NAN), "x_1 has 6 of 6"),
     "nan condition": (lambda m, c: c.sample(3, NAN[:, :1]), "condition has 3 of 3"),
-    "no condition": (lambda m, c: c.sample(3), r"with 1 conditions: pass condition=\(n, 1\)"),
-    "a condition": (lambda m, c: m.sample(3, torch.zeros(3, 1)), "without conditions: leave condition out"),
-    "rows": (lambda m, c: c.sample(3, torch.zeros(4, 1)), r"one row per event, or \(1,\), not \(4, 1\)"),
+    "no condition": (lambda m, c: c.sample(3), r"needs a condition of 1 features: \(n, 1\)"),
+    "a condition": (lambda m, c: m.sample(3, torch.zeros(3, 1)), "takes none"),
+    "rows": (lambda m, c: c.sample(3, torch.zeros(4, 1)), r"row by row, or \(1,\) for all rows, not \(4, 1\)"),
     "list": (lambda m, c: c.log_prob(torch.zeros(3, 2), [1.0]), "not list"),
     "n": (lambda m, c: m.sample(0), "n is how many"),
     "steps": (lambda m, c: m.sample(3, steps=0), "steps counts"),
@@ -390,5 +390,5 @@ def test_missing_features_get_no_noise_no_velocity_and_no_loss():
 def test_present_must_fit():
     with pytest.raises(ValueError, match=r"present must be \(condition, features\)"):
         FlowMatching(4, condition=2, hidden=(4,), present=PRESENT)
-    with pytest.raises(ValueError, match="pass condition="):
+    with pytest.raises(ValueError, match="needs a condition of 2 features"):
         partly().path_batch(numbers(5, 3))

@@ -14,7 +14,7 @@ from lhcml_tutor.bijections import (
     z_jet_features,
     z_jet_momenta,
 )
-from lhcml_tutor.bijections.decays import close_hole, open_hole, wrap
+from lhcml_tutor.bijections.decays import close_hole, open_hole
 from lhcml_tutor.bijections.z_jets import COORDINATES
 from lhcml_tutor.physics.z_jet_observables import z_jet_observables
 
@@ -101,11 +101,6 @@ def test_the_hole_between_jets_is_closed():
     assert torch.allclose(back_eta, eta[far], atol=1e-9) and torch.allclose(back_phi, phi[far], atol=1e-9)
     assert torch.allclose(log_det, -back, atol=1e-9) and (new_phi.abs() <= math.pi).all()
     assert (new_eta**2 + new_phi**2).sqrt().min() < 0.15  # no hole left
-
-
-def test_a_whole_turn_changes_nothing():
-    phi = torch.linspace(-3, 3, 50, dtype=torch.float64)
-    assert torch.allclose(wrap(phi + 4 * math.pi), phi, atol=1e-12) and wrap(torch.tensor(3.5)) < 0
 
 
 @pytest.mark.parametrize(

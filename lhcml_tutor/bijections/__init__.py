@@ -14,7 +14,6 @@ from .couplings import AffineCoupling, Permute, SplineCoupling
 from .maps import Compose, Logit, LogShift, OnColumns, Standardise
 from .splines import rational_quadratic, spline_knots
 from .z_jet_features import (
-    Z_JETS_FEATURES,
     Z_JETS_PRESENT,
     beyond_muon_cut,
     mirror_images,
@@ -24,7 +23,6 @@ from .z_jet_features import (
 from .z_jets import ZJetCoordinates
 
 __all__ = [
-    "Z_JETS_FEATURES",
     "Z_JETS_PRESENT",
     "AffineCoupling",
     "Compose",

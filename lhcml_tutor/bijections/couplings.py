@@ -156,6 +156,23 @@ class Permute(nn.Module):
         return z[:, self.back], z.new_zeros(len(z))
 
 
+def present_features(present, condition, like):
+    """Return which features each event has.
+
+    Arguments:
+        present: of each class, (c, d) bool; None: all have all.
+        condition: one-hot in the class, row by row.
+        like: tensor with the type and the place of the events.
+    Shapes:
+        condition (n, c) -> (n, d) bool, or None
+    Example:
+        >>> present = torch.tensor([[True, False], [True, True]])
+        >>> present_features(present, torch.tensor([[1.0, 0.0]]), torch.zeros(1, 2))
+        tensor([[ True, False]])
+    """
+    return None if present is None else condition.to(like) @ present.to(like) > 0.5
+
+
 def check_condition(condition, features, n):
     """Return the condition row by row, (n, features), or say what is wrong with it.
 
@@ -173,9 +190,8 @@ def check_condition(condition, features, n):
         return None
     if condition is None:
         raise ValueError(f"this model needs a condition of {features} features: (n, {features}) or ({features},)")
-    if condition.shape == (features,):
-        condition = condition.expand(n, features)
-    if condition.shape != (n, features):
+    if not isinstance(condition, torch.Tensor) or condition.shape not in ((n, features), (features,)):
+        found = tuple(condition.shape) if isinstance(condition, torch.Tensor) else type(condition).__name__
         shapes = f"({n}, {features}), row by row, or ({features},) for all rows"
-        raise ValueError(f"the condition must have the shape {shapes}, not {tuple(condition.shape)}")
-    return condition
+        raise ValueError(f"the condition must be a tensor of the shape {shapes}, not {found}")
+    return condition.expand(n, features)

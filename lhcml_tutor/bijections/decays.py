@@ -8,23 +8,12 @@ import math
 import torch
 from torch import nn
 
+from ..kinematics import delta_phi
 from .splines import rational_quadratic
 
 Z_MASS, HALF_WIDTH = 91.19, 0.0137  # GeV; half of the width of the Z over its mass
 TINY = 1e-3  # GeV or 1, by which intervals are opened: float32 rounds onto their ends
 NO_JET = 0.38  # between two jets of radius 0.4 there is at least this distance in eta and phi
-
-
-def wrap(phi):
-    """Bring an angle to -pi ... pi by whole turns.
-
-    Shapes:
-        phi (...) -> (...)
-    Example:
-        >>> wrap(torch.tensor([3.5])).item() < 0
-        True
-    """
-    return torch.remainder(phi + math.pi, 2 * math.pi) - math.pi
 
 
 def open_interval(x, half):
@@ -122,7 +111,7 @@ def decay_to_muons(log_q, t, cos, phi):
     phi_1 = torch.atan2(across, x_1)
     log_det = (HALF_WIDTH * m * m * q * q / (2 * pt_1 * pt_2)).log()
     eta_1, eta_2 = (beam / pt_1).asinh(), -(beam / pt_2).asinh()
-    return pt_1, eta_1, pt_2, eta_2, wrap(torch.atan2(-across, x_2) - phi_1), wrap(-phi_1), log_det
+    return pt_1, eta_1, pt_2, eta_2, delta_phi(torch.atan2(-across, x_2), phi_1), -phi_1, log_det
 
 
 def close_hole(eta, phi):

@@ -14,15 +14,12 @@ import torch
 from torch.nn.functional import one_hot
 
 from .. import kinematics
-from .decays import TINY, decay_to_muons, muons_to_decay, wrap
+from ..kinematics import delta_phi
+from .decays import TINY, decay_to_muons, muons_to_decay
 from .maps import _check_shape
 
 MUON_PT, MUON_ETA, JET_PT, JET_ETA = 10.0, 2.5, 20.0, 4.5  # cuts of the sample, GeV and 1
 JETS, ETAS, PHIS = (5, 8, 11), (1, 3, 6, 9, 12), (4, 7, 10, 13)  # columns of the pT of jets, of all eta and phi
-Z_JETS_FEATURES = (
-    "pt_1", "eta_1", "pt_2", "eta_2", "phi_2",
-    *(f"{name}_jet_{k}" for k in (1, 2, 3) for name in ("pt", "eta", "phi")),
-)  # fmt: skip
 FILLED = torch.tensor([40.0, 0, 40, 1, 3, 50, 0, 0, 40, 1, 2, 30, -1, -2])  # in place of what is not there
 Z_JETS_PRESENT = torch.tensor([[i < 5 + 3 * jets for i in range(14)] for jets in (1, 2, 3)])  # (3, 14) bool
 
@@ -44,11 +41,11 @@ def z_jet_features(muon_minus, muon_plus, jets, n_jets):
         raise ValueError(f"events have 1, 2 or 3 jets, not {sorted(set(n_jets.tolist()) - {1, 2, 3})}")
     first = kinematics.phi(muon_minus)
     columns = [kinematics.pt(muon_minus), kinematics.eta(muon_minus)]
-    columns += [kinematics.pt(muon_plus), kinematics.eta(muon_plus), wrap(kinematics.phi(muon_plus) - first)]
+    columns += [kinematics.pt(muon_plus), kinematics.eta(muon_plus), delta_phi(kinematics.phi(muon_plus), first)]
     for k in range(3):
         there = k < n_jets
         jet = torch.where(there[:, None], jets[:, k], jets[:, 0])
-        part = [kinematics.pt(jet), kinematics.eta(jet), wrap(kinematics.phi(jet) - first)]
+        part = [kinematics.pt(jet), kinematics.eta(jet), delta_phi(kinematics.phi(jet), first)]
         columns += [torch.where(there, column, 0.0) for column in part]
     return torch.stack(columns, 1), one_hot(n_jets.long() - 1, 3).to(columns[0])
 
@@ -72,7 +69,8 @@ def z_jet_momenta(x):
 def mirror_images(x):
     """Return events and their three mirror images: eta -> -eta, phi -> -phi, and both.
 
-    Collisions of two protons know neither of them, so each image is as likely as the event.
+    Both at once are half a turn around an axis across the beam, which two equal protons do not notice. One alone is
+    parity: the Z violates it, but at leading order azimuths do not show it.
 
     Shapes:
         x (n, 14) -> (4 n, 14): the n events first, then n images of each kind
@@ -90,7 +88,8 @@ def beyond_muon_cut(x, generator, tries=30):
 
     A density that ends at a cut is hard to learn, and costs nothing to continue: the generator drops what it makes
     beyond. A Z decays like 1 + cos^2 around the beam (nearly so), and the cut has no say in it. So it decays anew until
-    both muons pass; what failed on the way, by pT alone, are the events beyond. They continue the density smoothly.
+    both muons pass; what failed on the way, by pT alone, are the events beyond. They continue the density, with a
+    step of less than a tenth.
 
     Arguments:
         generator: torch.Generator, on the CPU.
@@ -115,7 +114,7 @@ def beyond_muon_cut(x, generator, tries=30):
         new[:, 0], new[:, 1], new[:, 2], new[:, 3], new[:, 4] = decay[:5]
         new[:, [1, 3]] += y[alive, None]
         for i in JETS:
-            turned = wrap(new[:, i + 2] - azimuth[alive] + decay[5])
+            turned = delta_phi(new[:, i + 2], azimuth[alive] - decay[5])
             new[:, i + 2] = torch.where(new[:, i] > 0, turned, 0.0)
         seen = (new[:, [1, 3]].abs() < MUON_ETA).all(1)
         hard = (new[:, [0, 2]] > MUON_PT).all(1)

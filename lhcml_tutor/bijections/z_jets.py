@@ -5,7 +5,8 @@ import math
 import torch
 from torch import nn
 
-from .couplings import check_condition
+from ..kinematics import delta_phi
+from .couplings import check_condition, present_features
 from .decays import (
     HALF_WIDTH,
     TINY,
@@ -16,7 +17,6 @@ from .decays import (
     muons_to_decay,
     open_hole,
     open_interval,
-    wrap,
 )
 from .maps import _check_shape
 from .z_jet_features import (
@@ -41,7 +41,7 @@ COORDINATES = ("plain", "circle", "mass", "physics")
 class ZJetCoordinates(nn.Module):
     """Map the features of Z -> mu mu with jets to coordinates on the whole line, each with mean 0 and width 1.
 
-    Each choice holds what the one before holds:
+    The first three choices each hold the one before:
 
         "plain"    log(pT - cut); eta and phi opened by log((a + x) / (a - x)) with a = 2.5 or 4.5, and pi
         "circle"   each circle is cut where few events are: phi_2 opposite of the muon, jets opposite of the Z
@@ -122,9 +122,9 @@ class ZJetCoordinates(nn.Module):
             if self.coordinates == "mass":
                 z[2] = log_mass(*x[:5]) / HALF_WIDTH
                 logs[2] = -(2 * HALF_WIDTH * x[2]).log()
-            z[4], logs[4] = open_interval(wrap(x[4] - self._cut), math.pi)
+            z[4], logs[4] = open_interval(delta_phi(x[4], self._cut), math.pi)
             for i in JETS:
-                z[i + 2], logs[i + 2] = open_interval(wrap(x[i + 2] - self._away(x)), math.pi)
+                z[i + 2], logs[i + 2] = open_interval(delta_phi(x[i + 2], self._away(x)), math.pi)
         if self.coordinates in ("mass", "physics"):  # t -> asinh t
             logs[2] = logs[2] - 0.5 * (1 + z[2] ** 2).log()
             z[2] = z[2].asinh()
@@ -153,7 +153,7 @@ class ZJetCoordinates(nn.Module):
         else:
             x[0] = z[0].exp() + MUON_PT - TINY
             phi, logs[4] = close_interval(z[4], math.pi)
-            x[4] = wrap(phi + self._cut)
+            x[4] = delta_phi(phi, -self._cut)
             logs[0] = z[0]
             if self.coordinates == "mass":
                 one = torch.ones_like(z[2])
@@ -164,7 +164,7 @@ class ZJetCoordinates(nn.Module):
                 logs[2] = z[2]
             for i in JETS:
                 phi, logs[i + 2] = close_interval(z[i + 2], math.pi)
-                x[i + 2] = wrap(phi + self._away(x))
+                x[i + 2] = delta_phi(phi, -self._away(x))
         x, logs, there = torch.stack(x, 1), torch.stack(logs, 1), torch.stack(there, 1)
         return torch.where(there, x, 0.0), torch.where(there, logs + std.log(), 0.0).sum(1)
 
@@ -177,11 +177,11 @@ class ZJetCoordinates(nn.Module):
     def _physics(self, x, there, z, logs):
         """Fill in what is not separate: the decay of the Z, jets relative to the first jet."""
         for i in JETS[1:]:
-            eta, phi, hole = close_hole(x[i + 1] - x[6], wrap(x[i + 2] - x[7]))
+            eta, phi, hole = close_hole(x[i + 1] - x[6], delta_phi(x[i + 2], x[7]))
             opened, slope = open_interval(x[6] + eta, JET_ETA + MOVED)
             z[i + 1], logs[i + 1] = opened - z[6], slope + hole
             z[i + 2], logs[i + 2] = open_interval(phi, math.pi)
-        log_j, phi_j = _sum_of_jets(x, there, [wrap(x[i + 2] - x[7]) for i in JETS[1:]])
+        log_j, phi_j = _sum_of_jets(x, there, [delta_phi(x[i + 2], x[7]) for i in JETS[1:]])
         log_q, y, z[2], cos, phi, azimuth, logs[0] = muons_to_decay(*x[:5])
         z[0] = log_q - log_j
         low, half = _rapidities(x[1] - y, x[3] - y)
@@ -189,7 +189,7 @@ class ZJetCoordinates(nn.Module):
         logs[1] = logs[1] - half.log()
         z[3], logs[3] = open_interval(cos, 1.0)
         z[4], logs[4] = open_interval(phi, math.pi)
-        z[7], logs[7] = open_interval(wrap(azimuth - x[7] - phi_j - math.pi), math.pi)
+        z[7], logs[7] = open_interval(delta_phi(azimuth - x[7] - phi_j, math.pi), math.pi)
 
     def _physics_inverse(self, z, there, x, logs):
         relative = []
@@ -208,9 +208,9 @@ class ZJetCoordinates(nn.Module):
         y, logs[1] = low + half * (1 + y), logs[1] + half.log()
         x[1], x[3] = y + eta_1, y + eta_2
         phi, logs[7] = close_interval(z[7], math.pi)
-        x[7] = wrap(azimuth - phi - phi_j - math.pi)
+        x[7] = delta_phi(azimuth - phi - phi_j, math.pi)
         for i, phi in zip(JETS[1:], relative, strict=True):
-            x[i + 2] = wrap(x[7] + phi)
+            x[i + 2] = delta_phi(x[7], -phi)
 
     @property
     def _cut(self):
@@ -218,7 +218,7 @@ class ZJetCoordinates(nn.Module):
 
     def _away(self, x):
         """Return the azimuth opposite of the Z, (n,); 0 in plain coordinates."""
-        return torch.zeros_like(x[0]) if self.coordinates == "plain" else wrap(_phi_z(x) - math.pi)
+        return torch.zeros_like(x[0]) if self.coordinates == "plain" else delta_phi(_phi_z(x), math.pi)
 
     def _floor(self, x, there, i):
         """Return the least pT that the jet in column i can have, (n,)."""
@@ -227,8 +227,7 @@ class ZJetCoordinates(nn.Module):
         return torch.where(there[i + 3], x[i + 3], JET_PT)
 
     def _present(self, condition, n, like):
-        condition = check_condition(condition, 3, n).to(like)
-        return (condition @ self.present.to(like)) > 0.5
+        return present_features(self.present, check_condition(condition, 3, n), like)
 
 
 def _phi_z(x):

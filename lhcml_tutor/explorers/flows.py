@@ -12,7 +12,8 @@ import torch
 
 from ..bijections import Standardise, rational_quadratic
 from ..datasets.toys import make_toy
-from ..flows import LOG_SQRT_2_PI, CouplingFlow
+from ..flows import CouplingFlow
+from ..likelihoods import LOG_SQRT_2_PI
 from ..plots import COLOURS
 from .shell import Choice, Explorer, Slider
 

@@ -5,7 +5,8 @@ import math
 import torch
 from torch import nn
 
-from .time_network import TimeNetwork, normal_noise
+from ..layers import normal_noise
+from .time_network import TimeNetwork
 from .trajectories import integrate, integrate_with_divergence
 
 

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 import torch
 from torch import nn
 
+from ..bijections.couplings import check_condition, present_features
 from ..layers import MLP, BayesianLinear, fixed_weights
 
 
@@ -73,7 +74,7 @@ class TimeNetwork(nn.Module):
         """Return which features n events have, (n, d) bool, or None where all have all."""
         if self.present is None:
             return None
-        return self.rows(condition, n).to(self.present.device) @ self.present.to(condition) > 0.5
+        return present_features(self.present, self.rows(condition, n), condition)
 
     def keep(self, x, condition):
         """Return x (n, d) with zeros where an event has no such feature."""
@@ -82,19 +83,7 @@ class TimeNetwork(nn.Module):
 
     def rows(self, condition, n):
         """Return the condition row by row (n, c), or None where the network has none."""
-        c = self.condition
-        if condition is None and c:
-            raise ValueError(
-                f"this model was made with {c} conditions: pass condition=(n, {c}), or ({c},) for all rows"
-            )
-        if condition is None:
-            return None
-        if not c:
-            raise ValueError("this model was made without conditions: leave condition out, or make it with condition=c")
-        if not isinstance(condition, torch.Tensor) or condition.shape not in ((n, c), (c,)):
-            found = tuple(condition.shape) if isinstance(condition, torch.Tensor) else type(condition).__name__
-            raise ValueError(f"condition must be a tensor ({n}, {c}), one row per event, or ({c},), not {found}")
-        return condition.expand(n, c)
+        return check_condition(condition, self.condition, n)
 
     def check(self, **tensors):
         """Raise ValueError where tensors are not (n, d) numbers of the network's type, all finite."""
@@ -118,16 +107,3 @@ class TimeNetwork(nn.Module):
         """Return a context in which a Bayesian network has one set of weights; a draw, unless one is fixed already."""
         free = [part for part in self.modules() if isinstance(part, BayesianLinear) and part.fixed is None]
         return fixed_weights(self, generator) if free else nullcontext()
-
-
-def normal_noise(shape, like, generator=None):
-    """Draw standard normal numbers where the generator lives, with the type and the place of another tensor.
-
-    Shapes:
-        shape (n, d), such as (1000, 2) -> (n, d)
-    Example:
-        >>> normal_noise((3, 2), like=torch.zeros(1), generator=torch.Generator().manual_seed(1)).shape
-        torch.Size([3, 2])
-    """
-    place = generator.device if generator else like.device
-    return torch.randn(shape, generator=generator, dtype=like.dtype, device=place).to(like.device)

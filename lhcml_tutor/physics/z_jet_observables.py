@@ -3,7 +3,6 @@
 import torch
 
 from .. import kinematics
-from ..bijections.decays import wrap
 from ..bijections.z_jet_features import z_jet_momenta
 
 PAIRS = ((0, 1), (0, 2), (1, 2))
@@ -35,10 +34,10 @@ def z_jet_observables(x):
     }  # fmt: skip
     phi_z = kinematics.phi(z)
     for k in range(3):
-        pt, eta, phi = x[:, 5 + 3 * k], x[:, 6 + 3 * k], wrap(x[:, 7 + 3 * k] - phi_z)
+        pt, eta, phi = x[:, 5 + 3 * k], x[:, 6 + 3 * k], kinematics.delta_phi(x[:, 7 + 3 * k], phi_z)
         for name, column in (("pt", pt), ("eta", eta), ("phi", phi)):
             found[f"{name}_j{k + 1}"] = torch.where(there[:, k], column, torch.nan)
     for i, j in PAIRS:
-        eta, phi = x[:, 6 + 3 * i] - x[:, 6 + 3 * j], wrap(x[:, 7 + 3 * i] - x[:, 7 + 3 * j])
+        eta, phi = x[:, 6 + 3 * i] - x[:, 6 + 3 * j], kinematics.delta_phi(x[:, 7 + 3 * i], x[:, 7 + 3 * j])
         found[f"dr_j{i + 1}j{j + 1}"] = torch.where(there[:, j], (eta**2 + phi**2).sqrt(), torch.nan)
     return found
