@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lhcml_tutor.bijections import Compose, Logit, LogShift, OnColumns, Standardise
+from lhcml_tutor.bijections import Compose, Logit, LogShift, OnColumns, Polar, Quantile, Standardise
 
 
 def points(n=64, d=3):
@@ -22,6 +22,8 @@ def examples():
         "LogShift": LogShift(20.0),
         "LogShift per feature": LogShift([20.0, 0.0, -5.0]),
         "OnColumns": OnColumns([2, 0], LogShift([20.0, 15.0])),
+        "Quantile": Quantile(20.0, 27.0),
+        "Polar": OnColumns([0, 1], Polar()),
         "Compose": Compose(log, Standardise.fit(log(x)[0]), Logit(-9.0, 9.0)),
     }
 
@@ -98,6 +100,8 @@ def test_state_dict_brings_everything_back(name, tmp_path):
         "LogShift": lambda: LogShift(0.0),
         "LogShift per feature": lambda: LogShift([0.0] * 3),
         "OnColumns": lambda: OnColumns([2, 0], LogShift([0.0, 0.0])),
+        "Quantile": lambda: Quantile(),
+        "Polar": lambda: OnColumns([0, 1], Polar()),
         "Compose": lambda: Compose(LogShift(0.0), Standardise(3), Logit(0.0, 1.0)),
     }[name]()
     blank.load_state_dict(torch.load(tmp_path / "b.pt", weights_only=True))
@@ -166,6 +170,13 @@ def test_logit_with_eps_takes_the_ends_and_without_does_not():
             r"column 1 has the value 4 in row 0; .* above \[0.0, 5.0\]; cut, or lower",
         ),
         (LogShift(0.0), [[float("nan")]], "column 0 has the value nan in row 0"),
+        (
+            Quantile(-2.0, 2.0),
+            [[0.0, 1.0], [0.0, 2.5]],
+            "value 2.5 in row 1; Quantile takes .* -2 to 2;",
+        ),
+        (Polar(), [[1.0, 1.0], [0.0, 0.0]], "column 0 has the value 0 in row 1; Polar has no angle for the origin"),
+        (Polar(), [[1.0, 1.0, 1.0]], "2 features"),
         (
             Logit(0.0, 1.0),
             [[0.5], [1.5]],

@@ -76,3 +76,16 @@ def test_the_maps_by_hand_return_what_they_took_and_know_their_jacobian():
         rows = torch.autograd.functional.jacobian(lambda x, map=bijection: map(x)[0].sum(0), x)  # (2, n, 2)
         jacobian = rows.transpose(0, 1)
         torch.testing.assert_close(log_det, torch.linalg.slogdet(jacobian)[1], rtol=1e-6, atol=1e-8)
+
+
+def test_the_maps_by_hand_are_the_package_s():
+    tools, x = by_hand(), numbers(60, 2)
+    square = torch.rand(60, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    polar = Compose(lt.bijections.Polar(), lt.bijections.OnColumns([0], lt.bijections.LogShift(0.0)))
+    quantile = lt.bijections.Quantile(-2.0, 3.0)
+    for hand, package, points in ((tools["Polar"](), polar, x), (tools["Quantile"](-2.0, 3.0), quantile, square)):
+        for ours, theirs in zip(hand(points), package(points), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+        z = package(points)[0]
+        for ours, theirs in zip(hand.inverse(z), package.inverse(z), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "lhcml_tutor"
 FLOORS = [
     ["scale", "kinematics"],
-    ["extras", "layers", "bijections", "likelihoods"],
+    ["extras", "layers", "likelihoods", "bijections"],
     ["physics", "datasets"],
     ["training", "metrics", "judges", "calibration", "ensembles"],
     ["flows", "flow_matching", "diffusion", "gan", "transformers", "taggers", "lorentz"],

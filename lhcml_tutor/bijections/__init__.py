@@ -10,6 +10,7 @@ This is the only place where the sign is fixed: the density of the events follow
 so that a density stays right in GeV, whatever was done to x before. Each works on the last axis of (n, d).
 """
 
+from .charts import Polar, Quantile
 from .couplings import AffineCoupling, Permute, SplineCoupling
 from .maps import Compose, Logit, LogShift, OnColumns, Standardise
 from .splines import rational_quadratic, spline_knots
@@ -30,6 +31,8 @@ __all__ = [
     "Logit",
     "OnColumns",
     "Permute",
+    "Polar",
+    "Quantile",
     "SplineCoupling",
     "Standardise",
     "ZJetCoordinates",

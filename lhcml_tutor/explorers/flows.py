@@ -15,6 +15,7 @@ from ..datasets.toys import make_toy
 from ..flows import CouplingFlow
 from ..likelihoods import LOG_SQRT_2_PI
 from ..plots import COLOURS
+from ..training import fit
 from .shell import Choice, Explorer, Slider
 
 TOYS = {"two moons": "two_moons", "ring": "ring", "grid": "grid_of_gaussians"}
@@ -41,15 +42,10 @@ def trained_flow(name, steps=STEPS):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         flow = CouplingFlow(2, blocks=LAYERS, hidden=(32,), bins=8, bound=4.0, preprocess=Standardise.fit(x))
-    optimiser = torch.optim.Adam(flow.parameters(), betas=(0.9, 0.95))
-    for step in range(steps):
-        optimiser.param_groups[0]["lr"] = LEARNING_RATE * (1 + math.cos(math.pi * step / steps)) / 2
-        batch = x[torch.randint(len(x), (BATCH,), generator=generator)]
-        optimiser.zero_grad()
-        (-flow.log_prob(batch).mean()).backward()
-        torch.nn.utils.clip_grad_norm_(flow.parameters(), 1.0)
-        optimiser.step()
-    return flow.eval()
+    with torch.random.fork_rng(devices=[]):
+        fit(flow, lambda flow, batch: -flow.log_prob(batch["x"]).mean(), {"x": x}, steps=steps, batch_size=BATCH,
+            learning_rate=LEARNING_RATE, warmup=0, seed=1, progress=False)  # fmt: skip
+    return flow.cpu()
 
 
 @torch.no_grad()
