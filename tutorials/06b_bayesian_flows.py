@@ -550,8 +550,9 @@ lt.show(fig, "Density of the wedge near its wall at x = 1: plain coordinates sme
 # %%
 # NBVAL_CHECK_OUTPUT
 lt.verdict("width of the pulls at the wall in plain coordinates", blind["plain"], ci=(1.5, 20), laptop=(2.5, 20),
-           gpu=None, control={"behind the map": blind["quantile map"], "behind the map, other half": blind["the other half"]},
-           floor=0.3)  # fmt: skip
+           gpu=None, floor=0.3,
+           control={"behind the map": blind["quantile map"], "behind the map, other half": blind["the other half"]},
+           )  # fmt: skip
 lt.verdict("gap of the wedge in plain coordinates over that behind the map", gap_plain / gaps["wedge ramp"][0],
            ci=(29.2, 137), laptop=(25.1, 117), gpu=None,
            control={"a flow of one half over that of both": of_halves["wedge ramp"][0] / gaps["wedge ramp"][0]},
