@@ -996,4 +996,5 @@ lt.verdict("distance after one Euler step, pairs in order", one_step["in order"]
 #   matching and their Bayesian versions on $Z$ + jets.
 # - A. Butter et al., *Kicking it off(-shell) with direct diffusion*, arXiv:2311.17175: from on-shell to off-shell tops.
 #
-# **Next:** two tutorials are in preparation: all of this on $Z$ + jets, and from on-shell to off-shell tops.
+# **Next:** all of this on $Z$ + jets, on one board ([tutorial 08a](../tutorials/08a_diffusion_board.ipynb)), and from
+# on-shell to off-shell tops ([tutorial 08b](../tutorials/08b_direct_diffusion.ipynb)).

@@ -8,12 +8,12 @@
 # # 08a Diffusion, flow matching and the invertible network on one board
 #
 # **Goal.** Generate $Z \to \mu\mu$ with one, two or three jets in four ways: denoising diffusion, conditional flow
-# matching, a Bayesian flow matching that knows its error, and the invertible network of tutorial 06a. All get the same
+# matching, a Bayesian flow matching that states an error, and the invertible network of tutorial 06a. All get the same
 # events, the same coordinates, and the same time to train. One judge looks at all of them. At the end you know what
 # each is good for: who is best, who is fast, who has a density, and how many steps a differential equation needs.
 #
-# **Before you start.** [Lecture 08](../lectures/08_diffusion_and_flow_matching.ipynb), sections 2 to 9, and
-# [tutorial 06a](06a_event_generation.ipynb), from which we take coordinates and judge. **Time:** about 5 minutes of
+# **Before you start.** [Lecture 08](../lectures/08_diffusion_and_flow_matching.ipynb), sections 2 to 9 and 12,
+# and [tutorial 06a](06a_event_generation.ipynb), from which we take coordinates and judge. **Time:** about 5 minutes of
 # computing on a laptop; three hours with the exercises.
 #
 # Units are GeV and rad. Mind the direction of time: in diffusion $t$ counts *noise*; in flow matching $t = 0$ is noise
@@ -61,6 +61,7 @@ p = lt.parameters(
     width_inn=scale.pick(ci=32, laptop=64, gpu=128),
     learning_rate=4e-3,
     marginals=True,  # see section 1
+    known_velocity=True,  # see section 3
     solver_steps=10,  # of Runge-Kutta
     n_solver=scale.pick(ci=600, laptop=5_000, gpu=20_000),  # events of section 7
     draws=scale.pick(ci=6, laptop=12, gpu=30),  # from the Bayesian posterior
@@ -217,9 +218,10 @@ def diffusion_loss(model, batch):
 # **Start from what is known.** At $t = T$ an event has only a share $\bar\alpha_T = 10^{-4}$ left. A network whose
 # noise is wrong by one per cent is then wrong in the event by $0.01/\sqrt{\bar\alpha_T} = 1$, a whole standard
 # deviation; and "the noise is what you see" is a precise statement that a network learns slowly. But our coordinates
-# are Gaussian one by one, and for Gaussian events the answer is known: $E[\epsilon|z_t] = \sqrt{1 - \bar\alpha_t}\;
-# z_t$, since noise and $z_t$ have unit variance and this correlation. We add it to the output. The network learns by
-# how much events are not Gaussian, and at $t = T$ that is nothing.
+# are standard Gaussians one by one. Were they independent, the answer would be known:
+# $E[\epsilon|z_t] = \sqrt{1 - \bar\alpha_t}\; z_t$, since noise and $z_t$ have unit variance and this correlation. We
+# add it to the output. The network learns what is left: how the features hang together, and their means for each number
+# of jets. At $t = T$ that is little, on top of a part that is exact.
 
 
 # %%
@@ -299,9 +301,26 @@ path_and_velocity = lt.checks.diffusion_board.path_and_velocity(path_and_velocit
 # The network sees $x_t$, $t$ and the number of jets, but neither of the two ends. Where many paths cross it can only
 # learn the mean of their velocities, and this mean carries noise to events. The loss is a mean over the features that
 # are there, as before.
+#
+# What diffusion got, flow matching gets, too. If events were independent standard Gaussians, like the noise, then
+# $x_t = (1-t)\,x_0 + t\,x_1$ would have the variance $t^2 + (1-t)^2$, and the covariance with $x_1 - x_0$ would be
+# $t - (1-t)$. So the mean velocity at $x_t$ would be
+#
+# $$ E[x_1 - x_0 | x_t] = \frac{2t - 1}{t^2 + (1-t)^2}\, x_t . $$
+#
+# The network learns the difference to it. (`known_velocity=False` leaves it out, see section 10.)
 
 
 # %%
+class GaussianFlow(FlowMatching):
+    """Flow matching whose network learns the difference to the velocity between two standard Gaussians."""
+
+    def velocity(self, x, t, condition=None):
+        s = t[:, None] if isinstance(t, torch.Tensor) and t.ndim else t
+        known = (2 * s - 1) / (s**2 + (1 - s) ** 2) * x if p.known_velocity else 0.0
+        return super().velocity(x, t, condition) + known
+
+
 def flow_matching_loss(model, batch):
     """Return the mean squared error of the velocity, at a random point of each path."""
     z, c = batch["z"], batch["c"]
@@ -360,7 +379,7 @@ def make(name):
         return GaussianDiffusion(14, **shared)
     if name == "INN":
         return CouplingFlow(14, 3, blocks=p.blocks, hidden=(p.width_inn,) * 2, bins=8, present=Z_JETS_PRESENT)
-    return FlowMatching(14, linear=BayesianLinear if name == "B-CFM" else nn.Linear, **shared)
+    return GaussianFlow(14, linear=BayesianLinear if name == "B-CFM" else nn.Linear, **shared)
 
 
 LOSSES = {"DDPM": diffusion_loss, "CFM": flow_matching_loss, "B-CFM": bayesian_loss, "INN": inn_loss}
@@ -502,6 +521,7 @@ def entry(model):
     """Return one row of the board, and the events that are inside the cuts."""
     began = clock()
     z = generate(model, c_true)
+    z.sum().item()  # a GPU works on while the clock is read
     needed = clock() - began
     made, ok = events_of(z, c_true)
     real, fake, c = true[ok], made[ok], c_true[ok]
@@ -644,11 +664,13 @@ lt.verdict("AUC(gen) of DDPM with 80 ancestral steps", quality["DDPM, ancestral"
 
 # %% [markdown]
 # *What you see.* Left: one Euler step is a disaster, and tens are as good as the network allows. Runge-Kutta gets there
-# with one or two steps, four to eight evaluations: the paths bend little. DDIM is to diffusion what Euler is to flow
-# matching, a method of first order, and takes tens of evaluations as well. (The classifier learns from fewer events
-# here and sees less, so do not compare with the board.) Right: the error of the solver alone falls about like $1/k$ in
-# $k$ steps for Euler and DDIM, and far faster for Runge-Kutta. Where a curve on the left is flat, the network limits
-# the quality, and a better solver is wasted.
+# with one or two steps, four to eight evaluations. Not because paths are straight: between Gaussians each one runs
+# towards the centre and back, $x(t) = x_0 \sqrt{t^2 + (1-t)^2}$, by the velocity of section 3. That is what spoils one
+# Euler step, which ends at the centre; in one Runge-Kutta step $k_1 = -x$ and $k_4 = x$ cancel, and the events are back
+# where they were. DDIM is to diffusion what Euler is to flow matching, a method of first order, and takes tens of
+# evaluations as well. (The classifier learns from fewer events here and sees less, so do not compare with the board.)
+# Right: the error of the solver alone falls about like $1/k$ in $k$ steps for Euler and DDIM, and far faster for
+# Runge-Kutta. Where a curve on the left is flat, the network limits the quality, and a better solver is wasted.
 #
 # ## 8. A likelihood from a differential equation
 #
@@ -658,7 +680,8 @@ lt.verdict("AUC(gen) of DDPM with 80 ancestral steps", quality["DDPM, ancestral"
 # ### Exercise 4: the divergence
 #
 # Return $\nabla\cdot v = \sum_i \partial v_i/\partial x_i$ at the points $x$ $(n, d)$, one number for each event,
-# `(n,)`, by automatic derivatives. Row $k$ of $v$ depends on row $k$ of $x$ only.
+# `(n,)`, by automatic derivatives. Row $k$ of $v$ depends on row $k$ of $x$ only. It should work where no gradients
+# are recorded, so take `x.detach().requires_grad_()` and work inside of `with torch.enable_grad():`.
 
 
 # %% tags=["solution"]
@@ -829,7 +852,7 @@ lt.verdict("largest pull of the box test of CFM", boxes["CFM"], ci=(0, 6), lapto
 # %% [markdown]
 # *What you see.* Samples and densities of both models belong together: their largest deviation in 64 boxes is about
 # that of true samples from the true density, and a divergence that is left out gives a far larger one. But a density
-# can be consistent and still be wrong: both have a gap to the truth, and that of flow matching is several times that of
+# can be consistent and still be wrong: both have a gap to the truth, and that of flow matching is larger than that of
 # the spline flow, which *maximises* the likelihood. Flow matching never saw a likelihood; it learned velocities, and
 # its density is what follows from them.
 #
@@ -838,7 +861,8 @@ lt.verdict("largest pull of the box test of CFM", boxes["CFM"], ci=(0, 6), lapto
 # Here nobody knows the truth, but the *difference* of two densities on the same held-out events tells which model is
 # better: the mean of $\log p$ is minus the cross entropy, and the larger it is the better. Below them is a model that
 # has learned nothing: independent Gaussians in the space of the networks, which is $v = 0$. An exact divergence costs
-# as many derivatives as there are features, so we take a few hundred events.
+# as many derivatives as there are features, so we take a few hundred events. (All these densities are those of the
+# *extended* sample, with the decays beyond the muon cut, given the number of jets.)
 
 # %%
 n_few = min(400, p.n_test)
@@ -847,11 +871,12 @@ few, c_few = true[:n_few], c_true[:n_few]
 
 began = clock()
 log_p = {"CFM": flow_log_prob(models["CFM"], few, c_few.float(), to_network).double()}
+log_p["CFM"].sum().item()  # a GPU works on while the clock is read
 needed = clock() - began
+log_p["untrained"] = flow_log_prob(untrained["CFM"], few, c_few.float(), to_network).double()
 z_few, log_det = to_network(few, c_few)
 with torch.no_grad():
     log_p["INN"] = (models["INN"].log_prob(z_few, c_few.float()) + log_det).double()
-    log_p["untrained"] = flow_log_prob(untrained["CFM"], few, c_few.float(), to_network).double()
     log_p["Gaussians"] = log_density(z_few, 0.0, log_det, c_few.float() @ present > 0.5).double()
     log_p["package"] = models["CFM"].log_prob(z_few, c_few.float(), steps=10) + log_det
 difference = log_p["CFM"] - log_p["INN"]
@@ -871,13 +896,12 @@ lt.verdict("log-likelihood of CFM minus that of the INN in nats", float(differen
            control={"CFM without the Jacobian of the coordinates": float((difference - log_det).mean())})  # fmt: skip
 
 # %% [markdown]
-# *What you see.* Both networks know events better than independent Gaussians do, by tenths of a nat. The invertible
-# network is ahead of flow matching by several times the error of this difference, even where the judge hardly tells
-# them apart: the mean over the same events is the sharper comparison, and the likelihood is what the INN was trained
-# for. It is also quicker by far: its density takes one pass, that of flow matching 40 evaluations with 14 derivatives
-# each.
+# *What you see.* Both networks know events better than independent Gaussians do, by tenths of a nat. Compare their
+# difference with its error: the mean over the *same* events is a sharper comparison than that of the judge, and the
+# likelihood is what the INN was trained for. Its density takes one pass, that of flow matching 40 evaluations with 14
+# derivatives each.
 #
-# ## 9. A generator that knows its error
+# ## 9. A generator that states its error
 #
 # Each draw of weights from the posterior of the Bayesian network is one velocity field, and makes one sample of events.
 # All start from the same noise, so that samples differ because of the weights only. In each bin of $p_T(\mu\mu)$ and
@@ -954,11 +978,12 @@ lt.verdict("width of the pulls of pT of the Z with the band", widths["pt_z"][0],
            floor=0.3)  # fmt: skip
 
 # %% [markdown]
-# *What you see.* A band can only make pulls narrower; the question is where they end. Those of $p_T(\mu\mu)$ are wider
-# than one without the band and about one with it, within the printed error: the posterior of the velocity knows
-# something about how wrong the spectrum is, although its loss was no likelihood of events. In the mass, where the
-# marginals do the work, statistics alone explains the pulls, and the band makes them too narrow: it covers, but is
-# larger than the error. So one spectrum with the right width does not make the band an error bar in general.
+# *What you see.* A band can only make pulls narrower; the question is where they end. Compare the two printed widths of
+# each spectrum. Above one without the band, and about one with it: then the posterior of the velocity knows something
+# about how wrong the spectrum is, although its loss was no likelihood of events. About one without: then statistics
+# alone explains the difference, and a band makes the pulls too narrow. The first tends to be the case for
+# $p_T(\mu\mu)$, the second for the mass, where the marginals do the work. So one spectrum with the right width does not
+# make the band an error bar in general.
 #
 # Take care with the numbers. The errors are those of independent bins; in the figure neighbouring bins move together,
 # so that the true errors are larger. And the part of a band's variance that the two halves of the noise do not share
@@ -972,30 +997,33 @@ lt.verdict("width of the pulls of pT of the Z with the band", widths["pt_z"][0],
 #
 # ```
 # lhcml scan 08a -p steps=1500,3000,6000,12000 --seeds 3 --until "AUC(gen) of the INN"
-# lhcml scan 08a -p marginals=False --seeds 3 --until "AUC(gen) of the INN"
+# lhcml scan 08a -p marginals=False --seeds 2 --until "AUC(gen) of the INN"
+# lhcml scan 08a -p known_velocity=False --seeds 2 --until "AUC(gen) of the INN"
 # ```
 #
-# The second line leaves out the bijection of section 1, for all four models.
+# The second line leaves out the bijection of section 1, for all four models; the third the known part of the velocity
+# of section 3, for flow matching alone.
 
 # %%
 KEYS = {"DDPM": "DDPM", "CFM": "CFM", "B-CFM": "B-CFM", "INN": "the INN"}
-runs = [run for run in lt.checks.stored_runs("08a", "laptop") if set(run["changed"]) <= {"steps", "marginals"}]
-stored = {}  # {(model, marginals, steps): values of all seeds}
-for run, name in itertools.product(runs, KEYS):
-    if (value := run["values"].get(f"AUC(gen) of {KEYS[name]}")) is not None:
-        key = name, run["parameters"]["marginals"], run["parameters"]["steps"]
-        stored.setdefault(key, []).append(value)
+stored = {}  # {(model, what was changed, steps): values of all seeds}
+for run, name in itertools.product(lt.checks.stored_runs("08a", "laptop"), KEYS):
+    without = {"marginals", "known_velocity"} & set(run["changed"])
+    known = set(run["changed"]) <= {"steps", "marginals", "known_velocity"} and len(without) < 2
+    if known and (value := run["values"].get(f"AUC(gen) of {KEYS[name]}")) is not None:
+        stored.setdefault((name, "".join(without), run["parameters"]["steps"]), []).append(value)
 print("AUC(gen) of stored runs:" if stored else "No runs are stored yet; the lines above make them.")
-for (name, bent, steps), values in sorted(stored.items(), key=str):
-    print(f"{name:6s} {'with' if bent else 'without':7s} marginals {steps:6d} steps: median {np.median(values):.4f}, "
-          f"{min(values):.4f} to {max(values):.4f}, seeds: {len(values)}")  # fmt: skip
+for (name, without, steps), values in sorted(stored.items()):
+    what = f"without {without}" if without else ""
+    print(f"{name:6s} {steps:6d} steps {what:22s} median {np.median(values):.4f}, {min(values):.4f} to "
+          f"{max(values):.4f}, seeds: {len(values)}")  # fmt: skip
 
 # %%
 fig, ax = lt.plots.figure(size=(8, 4.6))
 for i, name in enumerate(KEYS):
     look = {"color": lt.plots.COLOURS[i], "marker": "osD^"[i]}
-    at = sorted(steps for model, bent, steps in stored if model == name and bent)
-    found = [sorted(stored[name, True, steps]) for steps in at]
+    at = sorted(steps for model, without, steps in stored if model == name and not without)
+    found = [sorted(stored[name, "", steps]) for steps in at]
     middle = np.array([np.median(values) for values in found])
     spread = [middle - [values[0] for values in found], [values[-1] for values in found] - middle]
     ax.errorbar(at, middle, spread, label=name, linestyle=lt.plots.LINES[i], capsize=3, **look)
@@ -1010,18 +1038,18 @@ lt.show(fig, "AUC(gen) of the four models against their training cost; open symb
 # over seeds with their range; lines that cross are a crossing only if the ranges are apart. Read them with the error of
 # each AUC, which the board gives.
 #
-# **What flow matching needs.** The rows without marginals use the coordinates of 06a as they are. Compare what one
-# bijection of each coordinate is worth for the four models with what four times as many steps are worth. If it is the
-# bijection, then narrow structures of *single* features were the bottleneck, which a smooth velocity learns late. Wider
-# or deeper networks, larger batches, and averaged weights did not help flow matching in single trial runs.
+# **What flow matching needs.** The rows without marginals use the coordinates of 06a as they are; those without known
+# velocity let the network learn all of it. Compare what each is worth for the four models with what twice or four times
+# as many steps are worth. If it is the bijection, then narrow structures of *single* features were the bottleneck,
+# which a smooth velocity learns late.
 #
 # ## 11. What you have seen
 #
 # - Diffusion and flow matching are regressions: an unconstrained network and a squared error. You wrote both losses, a
 #   solver, and the density of a flow.
 # - Which model wins at equal cost is a question to the board, with its errors, and to stored runs with several seeds;
-#   the likelihood prefers the invertible network, which was trained for it.
-# - Runge-Kutta needs one or two steps; Euler and DDIM take tens of evaluations of their networks.
+#   the likelihood asks for something else than the judge.
+# - Runge-Kutta needs one or two steps in these coordinates; Euler and DDIM take tens of evaluations of their networks.
 # - Histograms of single observables can look right without any learning. Judge with something that sees correlations,
 #   and put an untrained network on the board.
 # - A density from a differential equation is consistent with its samples, and expensive.
