@@ -414,8 +414,8 @@ print(f"{seconds:.0f} s of training; <log p> of held-out events: {before:.3f} be
 
 # %%
 # NBVAL_CHECK_OUTPUT
-lt.verdict("mean log-density of held-out events in nats", reached, ci=(-19.5, 0), laptop=(-19.4, 0), gpu=None,
-           control={"untrained": before})  # fmt: skip
+lt.verdict("mean log-density of held-out events in nats", reached, ci=(-19.4, -18.9), laptop=(-19.3, -18.8), gpu=None,
+           control={"untrained": before}, floor=0.01)  # fmt: skip
 
 # %% [markdown]
 # ## 5. New events
@@ -597,7 +597,7 @@ lt.verdict("AUC of true against true events", powers["true against true"].auc, c
 lt.verdict("power: AUC with muons too hard", powers["muons too hard"].auc, ci=(0.52, 0.6), laptop=(0.515, 0.55),
            gpu=None, floor=0.01, control={"true against true": powers["true against true"].auc})  # fmt: skip
 lt.verdict("power: AUC with the first jet turned", powers["first jet turned by 0.2 rad"].auc, ci=(0.52, 0.6),
-           laptop=(0.55, 0.6), gpu=None, floor=0.01,
+           laptop=(0.567, 0.58), gpu=None, floor=0.01,
            control={"true against true": powers["true against true"].auc})  # fmt: skip
 
 # %% [markdown]
@@ -678,8 +678,9 @@ lt.verdict("mean deviation of the bulk after reweighting in percent", repaired_d
            gpu=None, control={"untrained": rough_deviation})  # fmt: skip
 lt.verdict("AUC after reweighting", second.auc, ci=(0.498, 0.534), laptop=(0.496, 0.517), gpu=None,
            control={"untrained": rough_auc}, floor=0.005)  # fmt: skip
-lt.verdict("AUC taken away by the weights", without.auc - second.auc, ci=(0.002, 0.05), laptop=(0.002, 0.03), gpu=None,
-           control={"two judges, no weights": without.auc - judgement.auc}, floor=0.004)  # fmt: skip
+lt.verdict("AUC taken away by the weights", without.auc - second.auc, ci=(0.00435, 0.0304), laptop=(0.00385, 0.0116),
+           gpu=None,
+           control={"two judges, no weights": without.auc - judgement.auc}, floor=0.5)  # fmt: skip
 
 # %% [markdown]
 # *What you see.* Most weights lie within 10% of one. Reweighted events come closer to the truth than those that were
