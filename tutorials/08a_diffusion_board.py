@@ -53,7 +53,7 @@ p = lt.parameters(
     n_test=scale.pick(ci=3_000, laptop=20_000, gpu=50_000),
     steps=scale.pick(ci=350, laptop=6_000, gpu=60_000),  # of flow matching
     share_ddpm=scale.pick(ci=1.0, laptop=0.98, gpu=0.9),  # of these steps, so that the training takes as long
-    share_bayes=scale.pick(ci=1.0, laptop=0.31, gpu=0.4),
+    share_bayes=scale.pick(ci=0.6, laptop=0.31, gpu=0.4),
     share_inn=scale.pick(ci=0.3, laptop=0.15, gpu=0.2),
     batch_size=scale.pick(ci=256, laptop=512, gpu=2048),
     width=scale.pick(ci=64, laptop=128, gpu=512),
@@ -122,7 +122,8 @@ class GaussianMarginals(nn.Module):
         levels = torch.cat([-ends, torch.linspace(-2.4, 2.4, 49, dtype=torch.float64), ends])
         columns = [torch.quantile(z[there[:, i], i].double().cpu(), torch.special.ndtr(levels)) for i in range(14)]
         self.register_buffer("levels", levels.expand(14, -1).contiguous())  # of the Gaussian
-        self.register_buffer("knots", torch.stack(columns))  # of each feature, (14, 51)
+        apart = 1e-6 * torch.arange(len(levels))  # of few events several quantiles may be the same number
+        self.register_buffer("knots", torch.stack(columns) + apart)  # of each feature, (14, 51)
 
     def follow(self, x, c, start, end):
         """Return the value (n, 14) and log|det| (n,) of the function through the points start, end (14, 51)."""
