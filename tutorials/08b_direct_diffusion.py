@@ -708,7 +708,7 @@ if len(seeds) > 2:
 
 # %% [markdown]
 # And with less training? Both networks with fewer steps, two seeds each
-# (`lhcml scan 08b -p steps=125,250,500,1000 --seeds 2 --until "AUC of flow matching from noise"`):
+# (`lhcml scan 08b -p steps=125,500 --seeds 2 --until "AUC of flow matching from noise"`):
 
 # %%
 budgets = {}
@@ -726,7 +726,7 @@ for steps, pairs in sorted(budgets.items()):
 # within a row, whose mean and scatter are below the table. Direct diffusion stays below 0.51 for every seed, at the
 # level of true events against true events as near as these samples can tell. It is below the redrawn masses, which took
 # no network, in every row. The flow from noise, with the same network, steps and events, is above it in four rows of
-# five, by 0.012 on average, and with less training the distance grows: it has more to learn.
+# five, by 0.012 on average. With less training the distance grows, to more than 0.1 at 125 steps: it has more to learn.
 #
 # And look at *noise itself*: fifteen independent Gaussian numbers, which know of the truth no more than 15 means and
 # widths, are closer to it than masses stretched by 30%. Good coordinates hide how little a network does. Without such a
@@ -914,8 +914,8 @@ lt.verdict("AUC - 0.5 after four Euler steps, transport pairs over matched ones"
 # So were twins worth it? For accuracy, the pairs must say what is to be kept. True twins do, transport finds out from
 # the distances, shuffled pairs leave it to the network.
 #
-# Stored runs, if there are any, show the network of section 5 with each pairing
-# (`lhcml scan 08b -p pairing=shuffled,transport --seeds 1`):
+# Stored runs show the network of section 5 with matched pairs, and with others once somebody has run
+# `lhcml scan 08b -p pairing=shuffled,transport --seeds 1`:
 
 # %%
 NAMES = ("AUC of direct diffusion", "tail of the top mass over the true one, direct diffusion")
