@@ -1040,13 +1040,15 @@ lt.show(fig, "AUC(gen) of the four models against their training cost; open symb
 # range; lines that cross are a crossing only if the ranges are apart. Read them with the error of each AUC, which the
 # board gives: 0.003. The distance between flow matching and the invertible network shrinks from 0.03 at 1,500 steps to
 # 0.01 at 6,000, where the invertible network is ahead for each of five seeds, and it is still 0.01 at 12,000 (one
-# seed): no crossing within what a laptop trains. Diffusion keeps up with flow matching.
+# seed): no crossing within what a laptop trains. Diffusion keeps up with flow matching up to 6,000 steps; at 12,000 it
+# is level with the invertible network (0.511 against 0.510), a hint from one seed.
 #
 # **What flow matching needs.** The rows with `marginals=False` use the coordinates of 06a as they are. One bijection of
-# each coordinate brings flow matching from 0.546 to 0.516 and diffusion from 0.558 to 0.519 (seed 1), as much as four
-# times the steps do; the invertible network gains least, 0.007, since its splines bend single features by themselves.
-# So narrow structures of *single* features were the bottleneck, which a smooth velocity learns late. The known
-# velocity does not help flow matching (0.520 against 0.516), and it harms the Bayesian version (0.66 against 0.57).
+# each coordinate brings flow matching from 0.546 to 0.516 and diffusion from 0.558 to 0.519 (seed 1), about as much as
+# four times the steps do; the invertible network gains least, 0.007, since its splines bend single features by
+# themselves. So narrow structures of *single* features were the bottleneck, which a smooth velocity learns late. The
+# known velocity does not help flow matching (0.520 against 0.516), and it harms the Bayesian version (0.66 against
+# 0.57).
 #
 # ## 11. What you have seen
 #
