@@ -134,12 +134,16 @@ def test_marginals_become_gaussian_and_come_back():
     torch.testing.assert_close(map_(far, b["c"][:50])[1], expected)
 
 
-def in_place(velocity, x, t, dt):
+def accumulated(velocity, x, t, dt):
     total, slope = torch.zeros_like(x), torch.zeros_like(x)
     for weight, part in ((1, 0.0), (2, 0.5), (2, 0.5), (1, 1.0)):
         slope = velocity(x + part * dt * slope, t + part * dt)
         total.add_(slope, alpha=weight / 6)
-    return x.add_(total, alpha=dt)
+    return torch.add(x, total, alpha=dt)
+
+
+def in_place(velocity, x, t, dt):
+    return x.copy_(accumulated(velocity, x, t, dt))
 
 
 def by_jacobian(velocity, x, t):
@@ -150,7 +154,7 @@ def by_jacobian(velocity, x, t):
 OTHER_STYLES = {
     "noised": lambda x, e, a: torch.einsum("n,nd->nd", a.sqrt(), x).add_(e * (1 - a).sqrt().unsqueeze(1)),
     "path_and_velocity": lambda a, b, t: [torch.lerp(a, b, t.reshape(-1, 1)), b.clone().sub_(a)],
-    "runge_kutta_step": in_place,
+    "runge_kutta_step": accumulated,
     "divergence": by_jacobian,
     "log_density": lambda z, integral, log_det, there: (
         torch.distributions.Normal(0.0, 1.0).log_prob(z).masked_fill(~there, 0.0).sum(1).sub_(integral) + log_det

@@ -6,24 +6,13 @@ import torch
 
 from ..diffusion import noised as noised_reference
 from ..flow_matching import exact_divergence, linear_path, rk4_step
-from .exercises import NotYet, diagnose, exercise, expect
+from .exercises import NotYet, diagnose, exercise, expect, untouched
 
 LOG_2_PI = math.log(2 * math.pi)
 
 
 def _numbers(*shape, seed=1):
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-def _two(result, what):
-    if not isinstance(result, (tuple, list)) or len(result) != 2:
-        raise NotYet(f"return two tensors: {what}.")
-    return result
-
-
-def _unchanged(before, after):
-    if any(not torch.equal(a, b) for a, b in zip(before, after, strict=True)):
-        raise NotYet("the result is right, but your function writes into its arguments; the loss needs them again.")
 
 
 @exercise(reference=noised_reference)
@@ -48,48 +37,64 @@ def noised(answer):
     )  # fmt: skip
     given = [part.clone() for part in (x, noise, a)]
     expect("x_t", answer(*given), wanted, 1e-9, hint, tensor=True)
-    _unchanged((x, noise, a), given)
+    untouched(given, (x, noise, a), "x_0 noise alpha_bar")
     return "signal and noise have variances alpha_bar and 1 - alpha_bar"
+
+
+def check_path(answer):
+    """Check the point and the velocity on straight paths, for tutorials 08a and 08b."""
+    x_0, x_1 = _numbers(6, 3), 2 + _numbers(6, 3, seed=2)
+    t = torch.tensor([0.0, 0.1, 0.35, 0.6, 0.9, 1.0], dtype=torch.float64)
+    given = [part.clone() for part in (x_0, x_1, t)]
+    result = answer(*given)
+    if torch.is_tensor(result) and result.ndim == 3 and len(result) == 2:
+        result = result.unbind()  # stacked: unpacks just as well
+    if not isinstance(result, (tuple, list)) or len(result) != 2:
+        raise NotYet("return two tensors: the point on the path, and the velocity.")
+    s = t[:, None]
+    point, velocity = x_0 + s * (x_1 - x_0), x_1 - x_0
+    hint = diagnose(
+        [
+            ("Time is reversed: t = 0 is the start, x_0, and t = 1 the event.", s * x_0 + (1 - s) * x_1),
+            ("x_0 fades out: its factor is 1 - t.", x_0 + s * x_1),
+            ("The sign of x_0: the path starts *at* x_0.", s * x_1 - (1 - s) * x_0),
+            ("x_0 is missing: the path starts there.", s * x_1),
+            ("The start fades with 1 - t, and the event grows with t.", (1 - s) * x_0 + x_1),
+            ("The two results are swapped: first the point, then the velocity.", velocity),
+            ("Those are the factors of diffusion; this path is a straight line.", (1 - s**2).sqrt() * x_0 + s * x_1),
+            ("These are not straight lines: take 1 - t and t, not their roots.", (1 - s).sqrt() * x_0 + s.sqrt() * x_1),
+        ],
+        "(1 - t) x_0 + t x_1; t (n,) needs a second axis.",
+    )
+    expect("the point on the path", result[0], point, 1e-9, hint, tensor=True)
+    hint = diagnose(
+        [
+            ("The sign: the velocity points from x_0 to x_1.", -velocity),
+            ("x_0 is missing: the velocity is the derivative of the whole path.", x_1),
+            (
+                "The target depends on t: that is the way left. The path has one velocity all along.",
+                x_1 - point,
+            ),
+            ("The derivative of t x_1 is x_1; leave t out.", s * velocity),
+            ("The sign of x_0: the derivative of (1 - t) x_0 is -x_0.", x_1 + x_0),
+            ("That is the point again; differentiate it by t.", point),
+        ],
+        "The derivative of the path with respect to t, x_1 - x_0 at all times.",
+    )
+    expect("the velocity", result[1], velocity, 1e-9, hint, tensor=True)
+    untouched(given, (x_0, x_1, t), "x_0 x_1 t")
 
 
 @exercise(reference=linear_path)
 def path_and_velocity(answer):
     """Six pairs of noise and event, each at another time."""
-    x_0, x_1, t = _numbers(6, 3), 2 + _numbers(6, 3, seed=2), torch.linspace(0.05, 0.9, 6, dtype=torch.float64)
-    s = t[:, None]
-    given = [part.clone() for part in (x_0, x_1, t)]
-    x_t, target = _two(answer(*given), "the point on the path, and the velocity")
-    hint = diagnose(
-        [
-            ("Time is reversed: t = 0 is noise, x_0, and t = 1 the event.", s * x_0 + (1 - s) * x_1),
-            ("x_0 fades out: its factor is 1 - t.", x_0 + s * x_1),
-            ("The sign of the noise: the path starts *at* x_0.", s * x_1 - (1 - s) * x_0),
-            ("The noise is missing: the path starts at x_0.", s * x_1),
-            ("That is the velocity; the point comes first.", x_1 - x_0),
-            ("Those are the factors of diffusion; this path is a straight line.", (1 - s**2).sqrt() * x_0 + s * x_1),
-        ],
-        "(1 - t) x_0 + t x_1; t (n,) needs a second axis.",
-    )
-    expect("the point on the path", x_t, (1 - s) * x_0 + s * x_1, 1e-9, hint, tensor=True)
-    hint = diagnose(
-        [
-            ("The sign: the velocity points from the noise to the event.", x_0 - x_1),
-            ("x_0 is missing: the velocity is the derivative of the whole path.", x_1),
-            ("The target depends on t: a straight path has one velocity all along. That is the way that is left.",
-             x_1 - (1 - s) * x_0 - s * x_1),
-            ("The target depends on t: take the derivative of the path, not the path over t.", x_1 + (1 / s - 1) * x_0),
-            ("The sign of x_0: the derivative of (1 - t) x_0 is -x_0.", x_1 + x_0),
-        ],
-        "The derivative of the path with respect to t.",
-    )  # fmt: skip
-    expect("the velocity", target, x_1 - x_0, 1e-9, hint, tensor=True)
-    _unchanged((x_0, x_1, t), given)
+    check_path(answer)
     return "a straight line, and its slope"
 
 
 @exercise(reference=rk4_step)
 def runge_kutta_step(answer):
-    """One step of a field that depends on place and time, forwards and backwards."""
+    """One step of a field that depends on place and time, forwards and backwards; tutorial 08b asks for it, too."""
     x, t = _numbers(5, 2), 0.2
 
     def velocity(y, s):
@@ -104,25 +109,35 @@ def runge_kutta_step(answer):
         full_3 = velocity(x + dt * full_2, t + dt)
         frozen_2 = velocity(x + dt / 2 * k_1, t)
         frozen_3 = velocity(x + dt / 2 * frozen_2, t)
+        mean = (k_1 + 2 * k_2 + 2 * k_3 + k_4) / 6
         hint = diagnose(
             [
                 ("That is one Euler step: it uses only the velocity at the start.", x + dt * k_1),
                 ("That is the midpoint method: two more evaluations make it fourth order.", x + dt * k_2),
+                ("That is Heun's method, with the velocities at both ends; the classical one has four.",
+                 x + dt / 2 * (k_1 + full_2)),
                 ("The weights are 1/4 each; they should be 1, 2, 2, 1 over 6.", x + dt * (k_1 + k_2 + k_3 + k_4) / 4),
                 ("The middle ones are taken after a full step; k_2 and k_3 belong to half of it.",
                  x + dt * (k_1 + 2 * full_2 + 2 * full_3 + velocity(x + dt * full_3, t + dt)) / 6),
                 ("The time must move with the place: half a step for k_2 and k_3, a full one for k_4.",
                  x + dt * (k_1 + 2 * frozen_2 + 2 * frozen_3 + velocity(x + dt * frozen_3, t)) / 6),
+                ("k_3 starts where k_2 leads, not where k_1 leads.",
+                 x + dt / 6 * (k_1 + 4 * k_2 + velocity(x + dt * k_2, t + dt))),
+                ("k_4 is taken at x + dt k_3, a whole step further.", x + dt * (k_1 + 2 * k_2 + 2 * k_3
+                 + velocity(x + dt / 2 * k_3, t + dt)) / 6),
                 ("k_4 is taken after a full step.", x + dt * (k_1 + 2 * k_2 + 2 * k_3
                  + velocity(x + dt / 2 * k_3, t + dt / 2)) / 6),
-                ("The weights 1, 2, 2, 1 add up to 6: divide by it.", x + dt * (k_1 + 2 * k_2 + 2 * k_3 + k_4)),
-                ("Multiply the mean velocity by dt.", x + (k_1 + 2 * k_2 + 2 * k_3 + k_4) / 6),
-                ("That is the change; add it to x.", dt * (k_1 + 2 * k_2 + 2 * k_3 + k_4) / 6),
+                ("The weights 1, 2, 2, 1 add up to 6: divide by it.", x + dt * 6 * mean),
+                ("Multiply the mean velocity by dt.", x + mean),
+                ("That is the change; add it to x.", dt * mean),
             ],
             "x + dt (k_1 + 2 k_2 + 2 k_3 + k_4) / 6, each k from the one before.",
         )  # fmt: skip
-        wanted = x + dt / 6 * (k_1 + 2 * k_2 + 2 * k_3 + k_4)
-        expect(f"a step of {dt}", answer(velocity, x.clone(), t, dt), wanted, 1e-9, hint, tensor=True)
+        given = x.clone()
+        expect(f"a step of {dt}", answer(velocity, given, t, dt), x + dt * mean, 1e-9, hint, tensor=True)
+        untouched([given], [x], "x")
+    one = torch.ones(1, 1, dtype=torch.float64)  # 1 - 1 + 1/2 - 1/6 + 1/24: the oracle is the series of exp
+    expect("e^-1 by one step", answer(lambda x, t: -x, one.clone(), 0.0, 1.0), 0.375 * one, 1e-9, "Steps of any size.")
     return "four slopes with the weights 1, 2, 2, 1 over 6"
 
 
@@ -231,15 +246,16 @@ MISTAKES = {
         (lambda x, e, a: _each(1 - a).sqrt() * x + _each(a).sqrt() * e, "swapped"),
         (lambda x, e, a: _each(a).sqrt() * x + (1 - _each(a).sqrt()) * e, "should be sqrt(1 - alpha_bar)"),
         (lambda x, e, a: a.sqrt() * x + (1 - a).sqrt() * e, "raised RuntimeError"),
-        (lambda x, e, a: e.mul_(_each(1 - a).sqrt()).add_(_each(a).sqrt() * x), "writes into its arguments"),
+        (lambda x, e, a: e.mul_(_each(1 - a).sqrt()).add_(_each(a).sqrt() * x), "changes noise itself"),
     ],
     "path_and_velocity": [
         (lambda a, b, t: (_each(t) * a + _each(1 - t) * b, b - a), "Time is reversed"),
         (lambda a, b, t: (a + _each(t) * b, b), "fades out"),
         (lambda a, b, t: (_each(1 - t) * a + _each(t) * b, b), "x_0 is missing"),
-        (lambda a, b, t: (_each(1 - t) * a + _each(t) * b, a - b), "from the noise to the event"),
+        (lambda a, b, t: (_each(1 - t) * a + _each(t) * b, a - b), "points from x_0 to x_1"),
         (lambda a, b, t: (_each(1 - t) * a + _each(t) * b, _each(1 - t) * (b - a)), "target depends on t"),
         (lambda a, b, t: b - a, "two tensors"),
+        (lambda a, b, t: (a + _each(t) * (b - a), b.sub_(a)), "changes x_1 itself"),
     ],
     "runge_kutta_step": [
         (lambda v, x, t, h: x + h * v(x, t), "one Euler step"),
@@ -247,6 +263,9 @@ MISTAKES = {
         (_average_step, "weights are 1/4"),
         (_full_step, "after a full step; k_2"),
         (lambda v, x, t, h: rk4_step(lambda y, s: v(y, t), x, t, h), "time must move"),
+        (lambda v, x, t, h: rk4_step(v, x, t, h) - x, "add it to x"),
+        (lambda v, x, t, h: x.copy_(rk4_step(v, x, t, h)), "changes x itself"),
+        (lambda v, x, t, h: x + h / 2 * (v(x, t) + v(x + h * v(x, t), t + h)), "Heun's method"),
     ],
     "divergence": [
         (lambda v, x, t: _jacobian(v, x, t).sum((1, 2)), "sum of the whole Jacobian"),

@@ -4,14 +4,9 @@ import math
 
 import torch
 
-from .exercises import NotYet, diagnose, exercise, expect, gradient
-
-
-def _untouched(given, before, names):
-    """Demand that the answer left its arguments as they were; the notebook needs them afterwards."""
-    for one, old, name in zip(given, before, names.split()):
-        if not torch.equal(one, old):
-            raise NotYet(f"your function changes {name} itself, which the notebook needs again; work on a new tensor.")
+from ..flow_matching import linear_path
+from . import diffusion_board
+from .exercises import NotYet, diagnose, exercise, expect, gradient, untouched
 
 
 def breit_wigner_cdf_reference(mass, pole, width):
@@ -47,7 +42,7 @@ def breit_wigner_cdf(answer):
     )  # fmt: skip
     given = mass.clone()
     expect("the share below these masses", answer(given, pole, width), wanted, 3e-6, hint, tensor=True)
-    _untouched([given], [mass], "mass")
+    untouched([given], [mass], "mass")
     free = mass.clone().requires_grad_()
     slope = gradient("the share", answer(free, pole, width), free)
     density = 2 * mass * pole * width / math.pi / ((mass**2 - pole**2) ** 2 + (pole * width) ** 2)
@@ -55,102 +50,14 @@ def breit_wigner_cdf(answer):
     return "its slope is the Breit-Wigner, and half of it lies below the pole"
 
 
-def path_batch_reference(x_0, x_1, t):
-    """Return the point (n, d) at time t (n,) on the straight line from x_0 to x_1, and the target velocity (n, d)."""
-    return (1 - t[:, None]) * x_0 + t[:, None] * x_1, x_1 - x_0
-
-
-@exercise(reference=path_batch_reference)
+@exercise(reference=linear_path)
 def path_batch(answer):
-    """A point and a velocity for pairs of events: at both ends, in between, and against a derivative in t."""
-    generator = torch.Generator().manual_seed(21)
-    x_0, x_1 = torch.randn(2, 6, 3, dtype=torch.float64, generator=generator)
-    t = torch.tensor([0.0, 0.1, 0.35, 0.6, 0.9, 1.0], dtype=torch.float64)
-    given = [x_0.clone(), x_1.clone(), t.clone()]
-    result = answer(*given)
-    if torch.is_tensor(result) and result.ndim == 3 and len(result) == 2:
-        result = result.unbind()  # stacked: unpacks just as well
-    if not isinstance(result, (tuple, list)) or len(result) != 2:
-        raise NotYet("return two tensors: the point x_t and the target velocity.")
-    s = t[:, None]
-    point, velocity = x_0 + s * (x_1 - x_0), x_1 - x_0
-    hint = diagnose(
-        [
-            ("Time runs backwards: t = 0 is the start x_0.", s * x_0 + (1 - s) * x_1),
-            ("The factor 1 - t of the start is missing.", x_0 + s * x_1),
-            ("The start fades with 1 - t, and the event grows with t.", (1 - s) * x_0 + x_1),
-            ("These are not straight lines: take 1 - t and t, not their roots.", (1 - s).sqrt() * x_0 + s.sqrt() * x_1),
-            ("The two results are swapped: first the point, then the velocity.", velocity),
-        ],
-        "(1 - t) x_0 + t x_1, with t[:, None] for all coordinates of an event.",
-    )
-    expect("the point x_t", result[0], point, 1e-9, hint, tensor=True)
-    hint = diagnose(
-        [
-            ("The sign is reversed: the velocity leads from x_0 to x_1.", -velocity),
-            ("That is where the path ends, not how fast it runs there.", x_1),
-            ("That is the velocity that is left from x_t on; the line is followed at constant speed.", x_1 - point),
-            ("The derivative of t x_1 is x_1; leave t out.", s * velocity),
-            ("That is the point again; differentiate it by t.", point),
-        ],
-        "The derivative of x_t by t: x_1 - x_0, at all times.",
-    )
-    expect("the target velocity", result[1], velocity, 1e-9, hint, tensor=True)
-    _untouched(given, (x_0, x_1, t), "x_0 x_1 t")
+    """A point and a velocity for pairs of events: at both ends and in between."""
+    diffusion_board.check_path(answer)
     return "both ends are met, and the speed is constant"
 
 
-def runge_kutta_step_reference(velocity, x, t, dt):
-    """Return x (n, d) after one step of the classical Runge-Kutta method for dx/dt = velocity(x, t)."""
-    k_1 = velocity(x, t)
-    k_2 = velocity(x + dt / 2 * k_1, t + dt / 2)
-    k_3 = velocity(x + dt / 2 * k_2, t + dt / 2)
-    k_4 = velocity(x + dt * k_3, t + dt)
-    return x + dt / 6 * (k_1 + 2 * k_2 + 2 * k_3 + k_4)
-
-
-@exercise(reference=runge_kutta_step_reference)
-def runge_kutta_step(answer):
-    """One step of a velocity that depends on place and time, against the formula; then the order of the method."""
-    x, t, dt = torch.tensor([[0.4, -1.2], [2.0, 0.3]], dtype=torch.float64), 0.3, 0.5
-
-    def velocity(x, t):
-        return torch.sin(x) + t * x + t**2
-
-    k_1 = velocity(x, t)
-    k_2 = velocity(x + dt / 2 * k_1, t + dt / 2)
-    k_3 = velocity(x + dt / 2 * k_2, t + dt / 2)
-    k_4 = velocity(x + dt * k_3, t + dt)
-    late_2 = velocity(x + dt / 2 * k_1, t)
-    late_3 = velocity(x + dt / 2 * late_2, t)
-    late_4 = velocity(x + dt * late_3, t)
-    whole_3 = velocity(x + dt / 2 * k_2, t + dt / 2)
-    whole_4 = velocity(x + dt / 2 * whole_3, t + dt)
-    twice_4 = velocity(x + dt * k_2, t + dt)
-    heun = x + dt / 2 * (k_1 + velocity(x + dt * k_1, t + dt))
-    hint = diagnose(
-        [
-            ("That is one Euler step, with the velocity at the start alone.", x + dt * k_1),
-            ("That is the midpoint method; the four velocities have the weights 1, 2, 2, 1.", x + dt * k_2),
-            ("The weights are 1, 2, 2, 1, divided by 6.", x + dt / 4 * (k_1 + k_2 + k_3 + k_4)),
-            ("Divide the sum of the weights, 6, out.", x + dt * (k_1 + 2 * k_2 + 2 * k_3 + k_4)),
-            ("Time stands still: k_2 and k_3 belong to t + dt/2, k_4 to t + dt.",
-             x + dt / 6 * (k_1 + 2 * late_2 + 2 * late_3 + late_4)),
-            ("k_4 is taken at x + dt k_3, a whole step further.", x + dt / 6 * (k_1 + 2 * k_2 + 2 * k_3 + whole_4)),
-            ("k_3 starts where k_2 leads, not where k_1 leads: velocity(x + dt/2 k_2, ...).",
-             x + dt / 6 * (k_1 + 4 * k_2 + twice_4)),
-            ("That is Heun's method, with the velocities at both ends; the classical one has four.", heun),
-            ("That is the change; add it to x.", dt / 6 * (k_1 + 2 * k_2 + 2 * k_3 + k_4)),
-        ],
-        "x + dt/6 (k_1 + 2 k_2 + 2 k_3 + k_4).",
-    )  # fmt: skip
-    wanted = x + dt / 6 * (k_1 + 2 * k_2 + 2 * k_3 + k_4)
-    given = x.clone()
-    expect("one step", answer(velocity, given, t, dt), wanted, 1e-9, hint, tensor=True)
-    _untouched([given], [x], "x")
-    one = torch.ones(1, 1, dtype=torch.float64)
-    expect("e^-1 by one step", answer(lambda x, t: -x, one, 0.0, 1.0), one * 0.375, 1e-9, "Steps of any size.")
-    return "four velocities, weights 1, 2, 2, 1"
+runge_kutta_step = diffusion_board.runge_kutta_step  # the same exercise
 
 
 def transport_pairs_reference(x_0, x_1):
@@ -191,7 +98,7 @@ def transport_pairs(answer):
         "linear_sum_assignment of the squared distances, rows x_1, columns x_0; take the columns.",
     )
     expect("the partners", found, wanted, 0, hint)
-    _untouched(given, (x_0, x_1), "x_0 x_1")
+    untouched(given, (x_0, x_1), "x_0 x_1")
     return "no other way to pair them costs less"
 
 
@@ -263,23 +170,8 @@ MISTAKES = {
         (lambda m, M, w: 1 - breit_wigner_cdf_reference(m, M, w), "share above"),
         (lambda m, M, w: breit_wigner_cdf_reference(m, M, w).detach(), "no gradient"),
     ],
-    "path_batch": [
-        (lambda a, b, t: (t[:, None] * a + (1 - t[:, None]) * b, b - a), "Time runs backwards"),
-        (lambda a, b, t: (a + t[:, None] * b, b - a), "1 - t of the start is missing"),
-        (lambda a, b, t: (a + t[:, None] * (b - a), a - b), "sign is reversed"),
-        (lambda a, b, t: (a + t[:, None] * (b - a), b), "where the path ends"),
-        (lambda a, b, t: (a + t[:, None] * (b - a), (1 - t[:, None]) * (b - a)), "left from x_t on"),
-        (lambda a, b, t: a + t[:, None] * (b - a), "two tensors"),
-        (lambda a, b, t: (a + t[:, None] * (b - a), b.sub_(a)), "changes x_1 itself"),
-    ],
-    "runge_kutta_step": [
-        (lambda v, x, t, h: x + h * v(x, t), "one Euler step"),
-        (lambda v, x, t, h: x + h * v(x + h / 2 * v(x, t), t + h / 2), "midpoint method"),
-        (lambda v, x, t, h: runge_kutta_step_reference(lambda y, _: v(y, t), x, t, h), "Time stands still"),
-        (lambda v, x, t, h: runge_kutta_step_reference(v, x, t, h) - x, "add it to x"),
-        (lambda v, x, t, h: x + h / 2 * (v(x, t) + v(x + h * v(x, t), t + h)), "Heun's method"),
-        (lambda v, x, t, h: x.add_(runge_kutta_step_reference(v, x, t, h) - x), "changes x itself"),
-    ],
+    "path_batch": diffusion_board.MISTAKES["path_and_velocity"],
+    "runge_kutta_step": diffusion_board.MISTAKES["runge_kutta_step"],
     "transport_pairs": [
         (lambda a, b: transport_pairs_reference(a, b).argsort(), "rows of x_1 for each row of x_0"),
         (lambda a, b: torch.cdist(b, a).argmin(1), "used twice"),

@@ -159,6 +159,24 @@ def exercise(reference):
     return decorate
 
 
+def untouched(given, before, names):
+    """Demand that an answer left its arguments as they were; the notebook needs them afterwards.
+
+    Arguments:
+        given: the tensors that the answer got.
+        before: equal tensors that it did not get.
+        names: of the arguments, one word each.
+    Raises:
+        NotYet: it wrote into one of them.
+    Example:
+        >>> x = torch.ones(2)
+        >>> untouched([x.clone()], [x], "x")
+    """
+    for one, old, name in zip(given, before, names.split(), strict=True):
+        if not torch.equal(one, old):
+            raise NotYet(f"your function changes {name} itself, which the notebook needs again; work on a new tensor.")
+
+
 def _watch(answer):
     """Wrap a student's function: the stub's TODO and any exception inside become the exercise's own words."""
 
