@@ -7,7 +7,7 @@ import pytest
 from lhcml_tutor.notebooks import execute, sources
 
 SOURCES = {key: source for key, source in sources.find().items() if source.header["gpu"]}
-TINY = {"n_": 2000, "steps": 60, "draws": 4, "batch": 256}  # by the beginning of a parameter's name
+TINY = {"n_": 2000, "steps": 60, "draws": 4, "batch": 256, "width": 64}  # by the beginning of a parameter's name
 
 
 @pytest.mark.parametrize("key", SOURCES)
