@@ -711,7 +711,8 @@ for i, a in enumerate(chosen):
     shift = (i - 1) * 0.12 * widths
     low.errorbar(centres + shift, ratios[a][0], ratios[a][1], fmt="os^"[i], color=lt.plots.COLOURS[i], markersize=4)
 family_of = [spectrum_of_flow(a)[0] / widths for a in A_MAX * np.linspace(0, 1, 11) ** 2]
-main.stairs(np.max(family_of, 0), bins, baseline=np.min(family_of, 0), fill=True, color="0.85", label="band over $a$")
+main.stairs(np.max(family_of, 0), bins, baseline=np.min(family_of, 0), fill=True, color="0.85", zorder=0,
+            label="band over $a$")  # fmt: skip
 main.set(yscale="log", ylabel="density [1/GeV]", xlim=(0, 300))
 main.legend(loc="lower left", fontsize=11)
 low.axhline(1, color="black", linewidth=1)

@@ -275,7 +275,7 @@ for ax, columns, name in zip(axes, ([3, 9], [4, 10]), names):
             label="Breit-Wigner alone")  # fmt: skip
     ax.axvline(float(z_on_shell[:, columns].mean()), color="0.3", linestyle=":", label="all on-shell events")
 axes[0].legend(loc="upper left", fontsize=10)
-axes[0].set(ylim=(0, 0.55), ylabel="density")
+axes[0].set(ylim=(0, 0.55), ylabel="density [1]")
 lt.show(fig, "Distribution of both mass coordinates, close to a Gaussian, with the on-shell events as a line at 0")
 for columns, name in (([3, 9], "top"), ([4, 10], "W")):
     values = z_natural[:, columns].flatten()
@@ -878,7 +878,7 @@ for name, colour, line in (("matched", lt.plots.COLOURS[0], "-"), ("transport", 
     chosen = tracks[name][:, tracks[name][0, :, 3].argsort()[15 :: len(tracks[name][0]) // 14], 3]
     lines = right.plot(t, chosen, color=colour, linestyle=line, linewidth=1.2)
     lines[0].set_label(name)
-right.set(xlabel="time $t$", ylabel="top mass, standardised $z$ [1]")
+right.set(xlabel="time $t$ [1]", ylabel="top mass, standardised $z$ [1]")
 right.legend(fontsize=10, loc="upper center", ncols=2)
 lt.show(fig, "AUC against the number of Euler steps for four pairings, and trajectories of the top mass coordinate")
 
