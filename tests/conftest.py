@@ -175,7 +175,11 @@ def course(tmp_path, monkeypatch):
     return Course(tmp_path)
 
 
+LONGEST = "test_environments.py"  # a file runs on one worker: begun last, it would run alone for minutes
+
+
 def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name != LONGEST)
     if not os.environ.get("LHCML_TEST_ALL"):
         skip = pytest.mark.skip(reason="takes minutes; `make test-all` runs it")
         for item in items:
