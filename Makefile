@@ -6,8 +6,8 @@
 PYTHONS := $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python)
 VENV := .venv/bin/python
 PIP := $(VENV) -m pip --disable-pip-version-check install -c constraints.txt
-TEST := OMP_NUM_THREADS=1 LHCML_STRICT=1 $(VENV) -m pytest -n 2 --dist loadfile
-NOTEBOOKS := --nbval-lax --nbval-current-env --nbval-cell-timeout=300 tutorials/solutions lectures
+TEST := OMP_NUM_THREADS=1 LHCML_STRICT=1 $(VENV) -m pytest -n 2
+NOTEBOOKS := --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=300 tutorials/solutions lectures
 
 help: ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
