@@ -21,8 +21,8 @@ _LAZY = {
 }
 _MODULES = (
     "kinematics", "layers", "bijections", "likelihoods", "physics", "datasets", "training", "metrics", "judges",
-    "calibration", "ensembles", "flows", "flow_matching", "diffusion", "plots", "explorers", "checks", "notebooks",
-    "doctor", "cli",
+    "calibration", "classification", "ensembles", "flows", "flow_matching", "diffusion", "taggers", "explain", "plots",
+    "explorers", "checks", "notebooks", "doctor", "cli",
 )  # fmt: skip
 
 __all__ = ["device", "parameters", "scale", "seed_everything", *_LAZY, *_MODULES]

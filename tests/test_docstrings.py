@@ -13,7 +13,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.
 # modules whose functions take tensors, so that a reader needs their shapes
 WITH_SHAPES = re.compile(
     r"^(kinematics|layers|bijections/.*|likelihoods|physics/.*|metrics|judges|calibration|ensembles|flows"
-    r"|flow_matching/.*|diffusion)\.py$"
+    r"|flow_matching/.*|diffusion|classification|taggers/.*|explain/(?!expressions).*)\.py$"
 )
 
 

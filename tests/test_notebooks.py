@@ -25,7 +25,7 @@ def test_everything_is_built():
 
 def test_readme_has_its_generated_tables():
     text = (sources.root() / "README.md").read_text()
-    for name in ("chapters", "results"):
+    for name in ("chapters", "results", "taggers"):
         assert f"<!-- {name}:begin -->" in text and f"<!-- {name}:end -->" in text
 
 

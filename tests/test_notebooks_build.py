@@ -1,8 +1,11 @@
 """From source to notebook: student versions, badges, links, identifiers, and what is kept of old outputs."""
 
+import json
+from types import SimpleNamespace
+
 import pytest
 
-from lhcml_tutor.notebooks import build, files, readme, sources, student
+from lhcml_tutor.notebooks import build, files, readme, results, sources, student
 from lhcml_tutor.notebooks.sources import Problem
 
 
@@ -103,6 +106,29 @@ def test_table_of_chapters(course):
 def test_table_of_results(course):
     [row] = readme.measured(course.sources()).splitlines()[2:]
     assert row == "| 98a | slope | laptop | 2 | 1.9 to 2.1 | 5 | 1.5 to 2.5 |"
+
+
+def test_scoreboard_of_taggers(tmp_path):
+    def run(seed, tagger, auc, code="now", changed=("tagger",)):
+        verdicts = [{"name": "second tagger, AUC", "value": auc}, {"name": "deep sets, AUC", "value": 0.98}]
+        empty = dict.fromkeys(results.KEPT)
+        return empty | {"seed": seed, "parameters": {"tagger": tagger}, "changed": list(changed), "code": code,
+                        "verdicts": verdicts}  # fmt: skip
+
+    runs = [
+        *(run(1, "ParticleNet", 0.981, changed=()), run(2, "ParticleNet", 0.983, changed=())),
+        *(run(1, "image", 0.96), run(2, "image", 0.9, code="old"), run(3, "image", 0.9, changed=("n_train",))),
+    ]
+    (tmp_path / "data" / "results").mkdir(parents=True)
+    path = tmp_path / "data" / "results" / "04a.laptop.json"
+    path.write_text(json.dumps({"schema": 1, "notebook": "04a", "scale": "laptop", "runs": runs}))
+    source = SimpleNamespace(key="04a", root=tmp_path, code="now")
+    rows = readme.scoreboard({"04a": source}).splitlines()[2:]
+    assert rows == [
+        "| deep sets | - | 0.9800 ± 0.0000 | - | - | - | 2 |",
+        "| image | - | 0.9600 | - | - | - | 1 |",
+        "| ParticleNet | - | 0.9820 ± 0.0014 | - | - | - | 2 |",
+    ]
 
 
 def test_state_of_a_notebook(course):

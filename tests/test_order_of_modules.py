@@ -13,7 +13,7 @@ FLOORS = [
     ["scale", "kinematics"],
     ["extras", "layers", "likelihoods", "bijections"],
     ["physics", "datasets"],
-    ["training", "metrics", "judges", "calibration", "ensembles"],
+    ["training", "metrics", "judges", "calibration", "classification", "ensembles"],
     ["flows", "flow_matching", "diffusion", "gan", "transformers", "taggers", "lorentz"],
     ["unfolding", "matrix_element_method", "integration", "explain"],
     ["plots", "explorers"],

@@ -121,26 +121,32 @@ def from_transverse(values, mass=0.0):
     return kinematics.from_pt_eta_phi_mass(pt, eta, phi, own[0] if own else torch.where(pt > 0, mass, 0.0)).float()
 
 
-def load_top_jets(n=20_000, seed=1) -> Events:
+def load_top_jets(n=20_000, seed=1, detector="nominal") -> Events:
     """Return n jets, every other one with a top (label 1), the others of QCD (label 0), in random order.
 
     Detector-level jets of R = 0.8 with 550 < pT < 650 GeV; see events.provenance["what"].
 
     Arguments:
         seed: as in `load_z_jets`.
+        detector: "nominal", or "coarse" with all resolutions 1.5 times as large; other collisions than the nominal.
     Shapes:
         jet (n, 4): pT [GeV], eta, phi, mass [GeV]; constituents (n, 80, 4): massless momenta (E, px, py, pz) [GeV],
         hardest first, zero-padded; relative (n, 80, 3): their pT [GeV], eta and phi minus the jet's; label (n,)
+    Raises:
+        ValueError: an unknown detector.
     Example:
         >>> events = load_top_jets(n=200)
         sample top_jets_...
         >>> events["constituents"].shape, events["label"].float().mean().item()
         (torch.Size([200, 80, 4]), 0.5)
     """
-    return _labelled({"top_jets_qcd": 0, "top_jets_top": 1}, n, seed)
+    if detector not in ("nominal", "coarse"):
+        raise ValueError(f"detector is 'nominal' or 'coarse', not {detector!r}")
+    kind = "" if detector == "nominal" else "_coarse"
+    return _labelled({f"top_jets_qcd{kind}": 0, f"top_jets_top{kind}": 1}, n, seed)
 
 
-def load_quark_gluon_jets(n=20_000, seed=1) -> Events:
+def load_quark_gluon_jets(n=20_000, seed=1, shower="pythia") -> Events:
     """Return n jets beside a Z, every other one of a quark (label 1), the others of a gluon (label 0), in random order.
 
     Particle-level jets of R = 0.4 with 500 < pT < 550 GeV; see events.provenance["what"]. Constituents have the masses
@@ -148,14 +154,20 @@ def load_quark_gluon_jets(n=20_000, seed=1) -> Events:
 
     Arguments:
         seed: as in `load_z_jets`.
+        shower: "pythia", its own, or "vincia", another model of the shower with a tune of its own; other collisions.
     Shapes:
         as in `load_top_jets`, and pdg_id (n, 80), zero-padded
+    Raises:
+        ValueError: an unknown shower.
     Example:
         >>> load_quark_gluon_jets(n=200)["pdg_id"].shape
         sample quark_gluon_jets_...
         torch.Size([200, 80])
     """
-    return _labelled({"quark_gluon_jets_gluon": 0, "quark_gluon_jets_quark": 1}, n, seed)
+    if shower not in ("pythia", "vincia"):
+        raise ValueError(f"shower is 'pythia' or 'vincia', not {shower!r}")
+    kind = "" if shower == "pythia" else "_vincia"
+    return _labelled({f"quark_gluon_jets_gluon{kind}": 0, f"quark_gluon_jets_quark{kind}": 1}, n, seed)
 
 
 def masses_of(pdg_id):

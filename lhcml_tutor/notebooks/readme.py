@@ -1,18 +1,21 @@
 """The generated tables of README.md: chapters with badges and status, and measured results."""
 
 import re
-from statistics import median
+from statistics import mean, median, stdev
 
 from ..scale import SCALES
 from . import bands, colab, results
 from .files import load
+
+TAGGERS = ("trees", "deep sets", "image", "ParticleNet", "transformer")
+SCORES = {"accuracy": 4, "AUC": 4, "Rej70": 0, "Rej50": 0, "calibration error": 4}  # and the digits that are shown
 
 
 def filled(text, sources) -> str:
     """Return the text of README.md with the tables between its markers renewed.
 
     Arguments:
-        text: with `<!-- chapters:begin -->`, `<!-- chapters:end -->`, and the same for `results`.
+        text: with `<!-- chapters:begin -->`, `<!-- chapters:end -->`, and the same for `results` and `taggers`.
         sources: from `sources.find`.
     Example:
         >>> print(filled("<!-- chapters:begin -->old<!-- chapters:end -->", {}))
@@ -21,7 +24,7 @@ def filled(text, sources) -> str:
         | --- | --- | --- | --- | --- |
         <!-- chapters:end -->
     """
-    for name, table in (("chapters", chapters), ("results", measured)):
+    for name, table in (("chapters", chapters), ("results", measured), ("taggers", scoreboard)):
         begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
         pattern = re.compile(f"{begin}.*?{end}", re.DOTALL)
         if pattern.search(text):
@@ -70,6 +73,31 @@ def measured(sources) -> str:
                     lines.append(
                         f"| {key} | {said} | {at} | {median(values):.4g} | {span} | {len(values)} | {limits} |"
                     )
+    return "\n".join(lines)
+
+
+def scoreboard(sources) -> str:
+    """Return the table of taggers of tutorial 04a at laptop scale: mean and spread of its stored runs.
+
+    Example:
+        >>> scoreboard({}).splitlines()[0]
+        '| Tagger | Accuracy | AUC | Rejection at 70% | at 50% | Calibration error | Trainings |'
+    """
+    lines = ["| Tagger | Accuracy | AUC | Rejection at 70% | at 50% | Calibration error | Trainings |"]
+    lines.append("| --- " * 7 + "|")
+    runs = results.load(sources["04a"], "laptop") if "04a" in sources else []
+    runs = [run for run in runs if set(run["changed"]) <= {"tagger"} and run["code"] == sources["04a"].code]
+    for tagger in TAGGERS:
+        fixed = tagger in ("trees", "deep sets")  # these are in every run
+        part = tagger if fixed else "second tagger"
+        own = [run for run in runs if run["parameters"]["tagger"] == ("ParticleNet" if fixed else tagger)]
+        cells = []
+        for name, digits in SCORES.items():
+            values = [entry["value"] for run in own for entry in run["verdicts"] if entry["name"] == f"{part}, {name}"]
+            spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
+            cells.append(f"{mean(values):.{digits}f}{spread}" if values else "-")
+        if any(cell != "-" for cell in cells):
+            lines.append(f"| {tagger} | {' | '.join(cells)} | {len(own)} |")
     return "\n".join(lines)
 
 

@@ -3,12 +3,15 @@
 Recipes for physics/pythia.py. Constituents are pT [GeV], eta and phi relative to the jet's, hardest first, zero-padded.
 """
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import torch
 
 from ..extras import require
 from . import jets as jet_finder
-from .detector import detect
+from .detector import ATLAS, detect
 from .event_records import padded, particles, to_numpy, turn, within
 from .pythia import COMMON, MASSES, NO_MPI, Recipe
 
@@ -20,12 +23,35 @@ TOP_JET = {"radius": 0.8, "pt": (550.0, 650.0), "eta_max": 2.0}
 PARTON_JET = {"radius": 0.4, "pt": (500.0, 550.0), "eta_max": 1.7}
 
 
-def seen_by_detector(record, generator):
+def with_resolution(factor, parameters=ATLAS):
+    """Return the parameters of a detector that measures worse: every resolution is `factor` times as large.
+
+    Shapes:
+        a table as `detector.ATLAS` -> the same
+    Example:
+        >>> with_resolution(1.5)["hadronic"]["resolution"][1]
+        (3.2, 1.059, 0.07500000000000001, 0.0)
+    """
+    tracks = {
+        kind: tuple(tuple(factor * value for value in row) for row in rows)
+        for kind, rows in parameters["track_resolution"].items()
+    }
+    calorimeters = {
+        name: {
+            **parameters[name],
+            "resolution": tuple((eta, *(factor * v for v in row)) for eta, *row in parameters[name]["resolution"]),
+        }
+        for name in ("electromagnetic", "hadronic")
+    }
+    return {**parameters, "track_resolution": tracks, **calorimeters}
+
+
+def seen_by_detector(record, generator, parameters=ATLAS):
     """Return the candidates of an energy flow for stable particles, as records px, py, pz, E, kind, charge."""
     ak = require("awkward", "simulation")
     width = int(ak.max(ak.num(record)))
     momenta = np.stack([padded(record[name], width) for name in ("E", "px", "py", "pz")], -1)
-    seen = detect(torch.from_numpy(momenta), torch.from_numpy(padded(record.id, width)), generator)
+    seen = detect(torch.from_numpy(momenta), torch.from_numpy(padded(record.id, width)), generator, parameters)
     there = seen["momenta"][..., 0] > 0
     counts, flat = there.sum(1).numpy(), seen["momenta"][there].numpy()
     fields = {name: flat[:, i] for i, name in enumerate(("E", "px", "py", "pz"))}
@@ -90,21 +116,21 @@ def hard_partons(batch, numbers):
     return np.stack(found, 1)
 
 
-def _top_jets(batch, generator):
+def _top_jets(batch, generator, parameters=ATLAS):
     """Return jets with all three quarks of a top within their radius of the axis."""
     record, visible = particles(batch)
     stable = record[visible & within(record, 0.0, 5.0)]
-    jet, constituents, rows = hardest_jets(seen_by_detector(stable, generator), **TOP_JET)
+    jet, constituents, rows = hardest_jets(seen_by_detector(stable, generator, parameters), **TOP_JET)
     quarks = hard_partons(batch, [*TOP_QUARKS, *[[-number for number in choice] for choice in TOP_QUARKS]])[rows]
     apart = _distance(jet, quarks).reshape(-1, 2, 3).max(2).min(1)  # of the farthest quark of the nearer top
     held = apart < TOP_JET["radius"]
     return columns_of(jet[held], constituents[held])
 
 
-def _qcd_jets(batch, generator):
+def _qcd_jets(batch, generator, parameters=ATLAS):
     record, visible = particles(batch)
     stable = record[visible & within(record, 0.0, 5.0)]
-    return columns_of(*hardest_jets(seen_by_detector(stable, generator), **TOP_JET)[:2])
+    return columns_of(*hardest_jets(seen_by_detector(stable, generator, parameters), **TOP_JET)[:2])
 
 
 def _parton_jets(batch):
@@ -152,3 +178,19 @@ TAGGING_RECIPES = {
         for flavour, process, switch in (("quark", "q g -> Z q", "qg2gmZq"), ("gluon", "q qbar -> Z g", "qqbar2gmZg"))
     },
 }  # fmt: skip
+WORSE = 1.5  # times every resolution of the detector
+for _name, _columns in (("top", _top_jets), ("qcd", _qcd_jets)):
+    _nominal = TAGGING_RECIPES[f"top_jets_{_name}"]
+    TAGGING_RECIPES[f"top_jets_{_name}_coarse"] = replace(
+        _nominal,
+        what=_nominal.what.replace("detector.py,", f"detector.py with all resolutions {WORSE:g} times as large,"),
+        columns=partial(_columns, parameters=with_resolution(WORSE)),
+    )
+VINCIA = ("PartonShowers:model = 2",)  # antennae instead of dipoles, its own alpha_s and tuned hadronisation
+for _name in ("quark", "gluon"):
+    _nominal = TAGGING_RECIPES[f"quark_gluon_jets_{_name}"]
+    TAGGING_RECIPES[f"quark_gluon_jets_{_name}_vincia"] = replace(
+        _nominal,
+        what=_nominal.what.replace("showers and hadrons", "showers of Vincia and hadrons"),
+        settings=(*_nominal.settings, *VINCIA),
+    )
