@@ -107,9 +107,8 @@ lt.show(fig, "Number of constituents, momentum dispersion and width of quark and
 #
 # ## 2. The tagger
 
+
 # %%
-
-
 def inputs(events):
     """Return features (n, most, 11) with the kind of each constituent, and mask."""
     return taggers.constituent_features(events["relative"], events["pdg_id"], most=p.most)
@@ -214,9 +213,8 @@ print("components are uncorrelated:", bool(entries.abs().max() < 1e-6))
 # the test jets? The controls get the *last* five components, and five random directions.
 # (Some of the 64 never change, and their components have no variance; "the last five" are the last with any.)
 
+
 # %%
-
-
 def network(train, label, test, seed):
     """Return the logits of test jets (n,) from a network on a few numbers (m, k) of the training jets."""
     return explain.network_scores(train, label, test, steps=p.steps_small, seed=seed)
