@@ -1,6 +1,6 @@
 """Background rejection of the taggers of tutorial 04a at 70, 50 and 30% of the tops, counted on many QCD jets.
 
-    lhcml data make top_jets_qcd --events 100000 --seed 2 --workers 2                       # once; an hour on two cores
+    lhcml data make top_jets_qcd --events 100000 --seed 2 --workers 2  # once; 35 minutes on two cores
     python benchmarks/rejection.py --background 100000 --taggers ParticleNet transformer --seeds 1 2 3 | grep '^|'
 
 A rejection of 1000 needs 100,000 background jets for an error of 10%; the committed sample holds out 4000. The cells of

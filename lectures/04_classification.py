@@ -137,6 +137,10 @@ lt.show(fig, "Left: mass of signal and background. Right: events in mass and eta
 # outer ones are narrow where the mass is measured well and wide where it is not. The innermost closes in again on top:
 # there even the peak is low. All are drawn a little towards heavy masses, where there is less background. A cut on the
 # mass alone is a pair of vertical lines. What is the difference worth?
+#
+# (Two numbers ahead of section 5. The *rejection at 30%* is $1/\epsilon_B$ at the cut that keeps 30% of the signal. The
+# *AUC* is the probability that a signal event has a larger score than a background event: 0.5 is guessing, 1 is
+# perfect.)
 
 # %% slideshow={"slide_type": "subslide"}
 ideal = log_ratio(x_test)
@@ -239,7 +243,9 @@ lt.verdict("AUC lost against the likelihood ratio", lost, ci=(0.0005, 0.003), la
 # The network has never seen a density, and yet comes within 0.003 of the largest possible area. A linear map cannot
 # make a peak: it only learns that signal is heavier on average. And the mass window, the cut that one would draw by
 # eye, lies behind the network: it does not know which masses are measured well, although $|\eta|$ alone separates
-# nothing. **Observables that say nothing on their own can be worth much together with others.**
+# nothing. **Observables that say nothing on their own can be worth much together with others.** With shuffled labels
+# there is nothing to learn; what is left is some accidental order of the events, so the AUC is near one half, but not
+# exactly there.
 
 # %% [markdown] slideshow={"slide_type": "fragment"}
 # **Check yourself 1.** Instead of the cross entropy somebody minimises the mean square $(q - y)^2$. What is the minimum
@@ -273,7 +279,9 @@ lt.verdict("AUC lost against the likelihood ratio", lost, ci=(0.0005, 0.003), la
 # One half is guessing, one is perfect. For two Gaussians at distance $d$ with widths $\sigma_S, \sigma_B$ the
 # difference $s_S - s_B$ is a Gaussian, too, so a cut on $x$ has
 #
-# $$ \mathrm{AUC} = \Phi\!\left( \frac{d}{\sqrt{\sigma_S^2 + \sigma_B^2}} \right) . $$
+# $$ \mathrm{AUC} = \Phi\!\left( \frac{d}{\sqrt{\sigma_S^2 + \sigma_B^2}} \right) , $$
+#
+# with $\Phi(t)$ the integral of the unit Gaussian up to $t$ (in section 7 the letter means something else).
 
 # %% slideshow={"slide_type": "subslide"}
 # NBVAL_CHECK_OUTPUT
@@ -323,8 +331,8 @@ lt.verdict("rejection at 30% of the likelihood ratio over that of the cut", fact
 
 # %% [markdown] slideshow={"slide_type": "skip"}
 # *What you see.* Two ROC curves that nearly meet on the right, where nearly all signal is kept, and part on the left.
-# An analysis that keeps 95% of the signal need not care which score it uses; one that keeps 30% has more than twice the
-# background with the cut on $x$. The area, 0.89 or 0.83, tells neither.
+# An analysis that keeps 95% of the signal has an eighth more background with the cut on $x$; one that keeps 30% has
+# more than twice as much. The area, 0.89 or 0.83, tells neither.
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Two Gaussians in your hands
@@ -420,12 +428,13 @@ same = auc(scores["overtrained"], label_test) == auc(scores["temperature"], labe
 print("a temperature leaves the AUC alone:", same)
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# *What you see.* The good network lies on the diagonal. The overtrained one is too sure of itself, an S around the
-# diagonal: where it states 0.9, much less is signal. One temperature takes the worst away and leaves a remainder, as
-# the network is not equally wrong everywhere; the rising curve mends that, too. Neither brings back what has been
-# lost in separation: right, the overtrained network is below the good one at each efficiency. (The cures are not
-# drawn: a temperature has the very same curve, and isotonic regression makes steps of it.) **Calibration and
-# separation are two different things**, and each needs its own number.
+# *What you see.* The good network is on the diagonal to half a per cent on average. The overtrained one is too sure of
+# itself, an S around the diagonal: where it states 0.9, much less is signal. In nats it is as bad as the network with
+# shuffled labels, although its order of the events is good. One temperature halves the calibration error, as the
+# network is not equally wrong everywhere; the rising curve takes most of the rest, not all, as it was fitted on a few
+# thousand events. Neither brings back what has been lost in separation: right, the overtrained network is below the
+# good one at each efficiency. (The cures are not drawn: a temperature has the very same curve, and isotonic regression
+# makes steps of it.) **Calibration and separation are two different things**, and each needs its own number.
 #
 # **Another mixture.** We train on equal classes, but in data one jet in a hundred may be a top. The posterior contains
 # the fraction $\pi$ of the *training*. If only the mixture changes and $p_S, p_B$ do not, the logit shifts by a
@@ -464,11 +473,11 @@ print("the shift makes the calibration error ten times smaller:", off["shifted"]
 # **The padding.** Computers like tables, jets differ in length, so the rest is filled with zeros. Zeros are not
 # particles.
 #
-# Three ways to build it in:
+# Four ways to build it in:
 #
 # | | the jet is | network | cost for $n$ constituents |
 # | --- | --- | --- | --- |
-# | image | pixels of $\Delta\eta, \Delta\phi$ filled with $p_T$ | convolutions | pixels, of which 95% are empty |
+# | image | pixels of $\Delta\eta, \Delta\phi$ filled with $p_T$ | convolutions | pixels, over 95% of them empty |
 # | set | a list without order | deep sets: a function of each, added up | $n$ |
 # | graph | a list with neighbours | edge convolutions (ParticleNet) | $n k$, after a search of order $n^2$ |
 # | complete graph | a list, all pairs | attention (transformer) | $n^2$ |
@@ -527,7 +536,10 @@ explorer = lt.explorers.classification.jet_image
 lt.show(explorer.figure(), "Constituents of a top jet in eta and phi with its long axis, and the image of the jet")
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# *What you see.* Left the constituents, right their image.
+# *What you see.* Left the constituents of a top jet, larger for larger $p_T$: open as it was, filled after a turn by 45
+# degrees and a boost along the jet; dashed the long axis. Right the image of the filled ones. The mass is the same.
+# *Same pixels* is the share of $p_T$ that has stayed in its pixel: next to none, so to a network on pixels this is
+# another jet.
 #
 # Try: (a) turn the jet: which numbers change? (b) choose "aligned: yes" and turn again; (c) boost it: what happens to
 # the distance of the prongs, and what to the mass? (d) a QCD jet: how many prongs?

@@ -39,11 +39,11 @@ real = torch.float64
 # - "This jet is called a gluon since it has 62 constituents." **Which input made this answer.**
 # - "Its output is nearly $\tanh(\dots)$ of two observables." **A formula that one can take home.**
 #
-# Each answer is a *summary*, and a summary leaves things out. So ask how much of the network it holds: components
-# have a share of the variance and a read-out, formulas an error and an AUC. Shapley values add up to the whole by
-# construction, so there the question is what they mean. Each method comes with a case in which it goes wrong. One
-# distinction first. Explaining the *network* is not explaining the *jets*: a network may use one of two observables
-# that say the same, and its explanation will not mention the other.
+# Each answer is a *summary*, and a summary leaves things out. So ask how much of the network it holds: components have
+# a share of the variance and a read-out (a small network that gets them alone, section 2), formulas an error and an
+# AUC. Shapley values add up to the whole by construction, so there the question is what they mean. Each method comes
+# with a case in which it goes wrong. One distinction first. Explaining the *network* is not explaining the *jets*: a
+# network may use one of two observables that say the same, and its explanation will not mention the other.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 2. Directions: principal components
@@ -154,13 +154,13 @@ explorer.show()
 # into a few numbers $z = E(x)$, and is asked three things at once:
 #
 # $$ \mathcal L = \underbrace{\tfrac1d \langle | D(z) - x |^2 \rangle}_{\text{keep what was known}}
-# + \underbrace{\mathcal L_{\text{cross entropy}}\big(K(z), y\big)}_{\text{know the class}}
+# + \underbrace{\mathcal L_{\text{cross entropy}}\big(H(z), y\big)}_{\text{know the class}}
 # + \gamma \underbrace{\sum_{i \ne j} \mathrm{corr}(z_i, z_j)^2}_{\text{repeat nothing}} . $$
 #
-# $E$, $D$ and $K$ are networks, $d$ is the length of $x$, $y$ the class, $\gamma$ a weight. Without the first term
-# one number in $z$ would do, the output. Without the third the numbers could share each meaning. The third makes them
-# *uncorrelated*, which is less than independent. Take points on a circle, $z = (\cos\varphi, \sin\varphi)$: no
-# correlation, although each number fixes the other up to a sign. The squares tell.
+# $E$, $D$ and $H$ (the head) are networks, $d$ is the length of $x$, $y$ the class, $\gamma$ a weight. Without the
+# first term one number in $z$ would do, the output. Without the third the numbers could share each meaning. The third
+# makes them *uncorrelated*, which is less than independent. Take points on a circle, $z = (\cos\varphi, \sin\varphi)$:
+# no correlation, although each number fixes the other up to a sign. The squares tell.
 
 # %% slideshow={"slide_type": "subslide"}
 # NBVAL_CHECK_OUTPUT
@@ -301,10 +301,11 @@ for how in ("marginal", "conditional"):
     print(f"at correlation 1, {how}: {values}")
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# *What you see.* Left, the marginal shares do not know the correlation at all: they read off the sizes of the
-# weights, without the signs, so that $5 x_1 - 4 x_2$ lies close to the mean of both. Right, the conditional shares of
-# all four networks meet at a half, where the four networks have become one and the same function of real events. For
-# $5 x_1 - 4 x_2$ this happens only at the very end: large weights make much of a small difference $x_1 - x_2$.
+# *What you see.* Left, the marginal shares do not know the correlation at all: they read off the sizes of the weights
+# (the picture is of $|\phi|$, so the signs are lost), and $5 x_1 - 4 x_2$ gets $5/9 = 0.56$. Right, the conditional
+# shares of all four networks meet at a half, where the four networks have become one and the same function of real
+# events. For $5 x_1 - 4 x_2$ this happens only at the very end: large weights make much of a small difference
+# $x_1 - x_2$.
 #
 # **Marginal shares say what the network does with its inputs, on jets that cannot exist, too; conditional shares say
 # what the inputs tell about its answer for real jets.** Neither says whether the answer is right. With correlated
@@ -430,8 +431,8 @@ for name, logit in (("2 x", 2 * x[:, 0]), ("4 x", 4 * x[:, 0])):
 # - A. Butter, T. Plehn, N. Soybelman, J. Brehmer, *Back to the formula: LHC edition*, arXiv:2109.10414: formulas for
 #   optimal observables.
 # - M. Cranmer, *Interpretable machine learning for science with PySR and SymbolicRegression.jl*, arXiv:2305.01582.
-# - S. Vent, R. Winterhalder, T. Plehn, *How to deep-learn the theory behind quark-gluon tagging*, arXiv:2507.21214: a
-#   tagger explained in all three languages.
+# - S. Vent, R. Winterhalder, T. Plehn, *How to deep-learn the theory behind quark-gluon tagging*, arXiv:2507.21214
+#   (the title of its first version): a tagger explained in all three languages.
 #
 # **Next:** tutorial 14a looks into the latent space of a tagger; tutorial 14b shares out its answers and looks for a
 # formula.

@@ -374,11 +374,12 @@ for name, distance in far.items():
     print(f"{name:14s}" + "".join(f"{distance[rows].square().mean().sqrt():12.2f}" for rows in parts.values()))
 
 # %% [markdown]
-# *What you see.* In the middle both networks follow the diagonal, and the spread around it is the error per jet. They
-# fall short at the upper end, jets of a few emissions with a hard one among them. The table says the same: errors are
-# large for $z > 0.8$, one jet in five. There the ratio $P_q / P_g$ climbs from below 1 to above 7, and smooth networks
-# learn steep places last. (They can be as large where no emission is above $z = 0.1$: one jet in fifty, so few to
-# learn from.)
+# *What you see.* In the middle both networks follow the diagonal, and the spread of the points around it is the error
+# per jet. (The bars hold the width of their bin as well; in the lowest bin they are little else.) They fall short at
+# the upper end, jets of a few emissions with a hard one among them. The table says the same: errors are large for
+# $z > 0.8$, one jet in five. There the ratio $P_q / P_g$ climbs from below 1 to above 7, and smooth networks learn
+# steep places last. (They can be as large where no emission is above $z = 0.1$: one jet in fifty, so few to learn
+# from.)
 #
 # On constituents the hard emissions are worse, for another reason. A quark that keeps 95% and a quark that loses 95%
 # to one gluon both leave one particle with 95% and one with 5%. The first is a soft emission and speaks for a gluon,
@@ -417,16 +418,16 @@ lt.verdict("calibration error of the network on emissions over that of statistic
 
 # %% [markdown]
 # *What you see.* Exact, networks, counting: all lie on the diagonal, within a few errors (right: the differences),
-# while the doubled logits form an S. Note that even the exact posterior has a calibration error above 0: the labels
-# are drawn. (One training of five was less honest: three times the error of statistics alone.) Counting is as honest as
-# the networks, and worse. **Calibration and separation are two things.** Whoever finds a tagger on the diagonal has not
-# learned that it is good.
+# while the doubled logits form an S. Note that even the exact posterior has a calibration error above 0: the labels are
+# drawn. (The doubled logits leave the right panel. One training of five was less honest: three times the error of
+# statistics alone.) Counting is as honest as the networks, and worse. **Calibration and separation are two things.**
+# Whoever finds a tagger on the diagonal has not learned that it is good.
 #
 # ## 5. How many jets does it take?
 #
-# Histograms learn fast and stop; networks go on. We train both on the first 300, 1000, 3000 ... jets. A fifth of them
-# chooses the network's weights (those with the smallest loss on it), so that it does not learn few jets by heart; the
-# histograms use them all.
+# A histogram cannot become better than the observables it bins; a network can. Which is better with few jets? We train
+# both on the first 300, 1000, 3000 ... jets. A fifth of them chooses the network's weights (those with the smallest
+# loss on it), so that it does not learn few jets by heart; the histograms use them all.
 
 # %%
 sizes = [n for n in (300, 1000, 3000, 10_000, 30_000) if n <= p.n_shower]
@@ -452,10 +453,10 @@ lt.show(fig, "AUC lost against the number of training jets, for two histograms a
 
 # %% [markdown]
 # *What you see.* One number has few bins: counting is near its calculated limit after ten thousand jets, and stays
-# there. The histogram in two dimensions has hundreds of bins, needs thousands of jets to fill them, and then stops,
-# too. The network is better than both from 1000 jets on, and falls on as far as these few steps allow. (At 300 jets
-# its place depends on the seed.) A histogram that knew every emission would have two more dimensions for each; the
-# network gets them by adding up.
+# there. The histogram in two dimensions has hundreds of bins, needs thousands of jets to fill them, and then flattens,
+# too: section 3 has it with all jets. The network is better than both from 1000 jets on, and falls on as far as these
+# few steps allow. (At 300 jets its place depends on the seed.) A histogram that knew every emission would have two more
+# dimensions for each; the network gets them by adding up.
 #
 # ## 6. Another mixture
 #
@@ -537,9 +538,9 @@ print("the shift leaves the AUC as it was:",
 # ## 7. Jets of Pythia
 #
 # Now jets with everything: running coupling, showers of showers, hadrons and their decays. $q\bar q \to Z g$ makes
-# gluon jets, $q g \to Z q$ quark jets, with $Z \to \nu\bar\nu$, at 13 TeV; anti-$k_T$ with $R = 0.4$,
-# $500 < p_T < 550$ GeV, $|\eta| < 1.7$. There is no detector and nothing from other collisions, so each particle is
-# known with its identity. Up to 80 constituents are kept, the hardest first.
+# gluon jets, $q g \to Z q$ quark jets, with $Z \to \nu\bar\nu$, at 13 TeV; anti-$k_T$ with $R = 0.4$, $500 < p_T < 550$
+# GeV, $|\eta| < 1.7$. There is no detector, nothing from other collisions, and no second parton interaction in the same
+# one, so each particle is known with its identity. Up to 80 constituents are kept, the hardest first.
 
 # %%
 jets = lt.datasets.load_quark_gluon_jets(n=p.n_train + p.n_test + p.n_train // 10, seed=p.seed)
@@ -739,7 +740,7 @@ lt.show(fig, "Left: gluon rejection against quark efficiency for four taggers. R
 
 # %% [markdown]
 # *What you see.* The curves are close to each other, and all taggers are on the diagonal as far as these jets can
-# tell. An AUC has an error of 0.004 to 0.005 from the jets; the differences on the same jets are known two to four
+# tell. An AUC has an error of about 0.004 from the jets; the differences on the same jets are known two to four
 # times better, and only they can rank anything here.
 #
 # - *All constituents* instead of five observables: at laptop scale a gain of two errors at most (two seeds: 0.001 and
@@ -804,11 +805,11 @@ print(f"called wrong by the trees {shares[0]:.3f}, by the network {shares[1]:.3f
 #
 # Is this the ceiling of Pythia's jets? **That cannot be concluded.** Counting on the shower was honest, too, and had
 # not reached it. What we can say: trees on observables and a network on constituents give nearly the same answers, and
-# most jets that one of them calls wrong the other does as well. That speaks for the jets, but only for these inputs
-# and this many of them. On a public sample of jets with the same radius in the same window of $p_T$, with multiple
-# interactions and light quarks alone (arXiv:1810.05165), ParticleNet with identities, trained on most of two million
-# jets, has reached an AUC of 0.912 (arXiv:1902.08570). Not our jets; but 0.88 need not be the end. An accuracy of 95%
-# is nowhere in sight.
+# most jets that one of them calls wrong the other does as well. That speaks for the jets, but only for these inputs and
+# this many of them. On a public sample of jets with the same radius in the same window of $p_T$, with multiple parton
+# interactions in each collision and light quarks alone (arXiv:1810.05165), ParticleNet with identities, trained on most
+# of two million jets, has reached an AUC of 0.912 (arXiv:1902.08570). Not our jets; but 0.88 need not be the end. An
+# accuracy of 95% is nowhere in sight.
 #
 # ## 11. What you have seen
 #
@@ -816,13 +817,14 @@ print(f"called wrong by the trees {shares[0]:.3f}, by the network {shares[1]:.3f
 #   about a point, the network on emissions a fraction of that. AUC and nats, on the same jets and in units of a simple
 #   control, told them apart.
 # - The exact answer was a deep set. From emissions the network got close to it, and its error was largest where jets
-#   are rare and the ratio is steep. From particles it got half the way with the same training. A loss that stays is no
+#   are rare or the ratio is steep. From particles it got half the way with the same training. A loss that stays is no
 #   proof that nothing is left to learn.
 # - Calibration: networks trained with the cross entropy were on the diagonal, and so was a plain histogram. A constant
 #   in the logit carries them to another mixture.
 # - On Pythia's jets, five good observables and ten sigmoids came within errors of deep sets on all constituents, at
 #   20,000 jets (with fewer, they were better). The identities were worth more than that change of method.
-# - Every method called one in five of Pythia's jets wrong, mostly the same ones, and had said so in its probabilities.
+# - Every method called about one in five of Pythia's jets wrong (the two that we compared, mostly the same ones), and
+#   had said so in its probabilities.
 #
 # **What this is not.** Our shower is a single chain without hadrons, and in Pythia "quark" is the parton of the hard
 # process. A jet in data has no such label. A quark that radiates a hard gluon at a wide angle, is that a quark jet?

@@ -191,10 +191,10 @@ lt.verdict("AUC of the network on five observables", lt.metrics.auc(logit[test],
            laptop=(0.852, 0.881), gpu=None, control=control, floor=0.01)  # fmt: skip
 
 # %% [markdown]
-# *What the numbers say.* Counting alone comes close: its AUC is 0.02 below the network's. That is ten errors from
-# zero or more, as on the *same* jets most of the error drops out (compare $\pm$ of an area with $\pm$ of a
-# difference; both come from the ranks of the jets, `explain.auc_with_error`). And the two networks that miss one of
-# the pair lose next to nothing.
+# *What the numbers say.* Counting alone comes close: its AUC is 0.02 to 0.025 below the network's. That is ten errors
+# from zero or more, as on the *same* jets most of the error drops out (compare $\pm$ of an area with $\pm$ of a
+# difference; both come from the ranks of the jets, `explain.auc_with_error`). And the two networks that miss one of the
+# pair lose next to nothing.
 #
 # ## 2. Sharing out an answer
 #
@@ -420,10 +420,12 @@ ax.legend(fontsize=11, loc="lower left")
 lt.show(fig, "Deviation of sampled from exact shares falls with the root of the number of calls")
 
 # %% [markdown]
-# *What you see.* The error falls with the root of the number of calls, and it is what the sampler says: the pulls have
-# a width near 1. But look at the vertical line. For five inputs the *exact* shares cost as much as a sample that is
-# still off by some percent. Exact shares take $2^d$ times the background, our sampler $2 (d + 1)$ rows for each pair:
-# with 200 jets and 2000 pairs that is 205,000 against 44,000 for $d = 10$, and sampling pays.
+# *What you see.* In the list above all samplers agree with the exact shares, within the error that they should have.
+# They cost about the same: `nsamples` of shap counts differences, two rows each, so 10,000 of them are 20,000 rows; our
+# 2000 pairs are 24,000. In the picture the error falls with the root of the number of calls, and it is what the sampler
+# says: the pulls have a width near 1. But look at the vertical line. For five inputs the *exact* shares cost as much as
+# a sample that is still off by some percent. Exact shares take $2^d$ times the background, our sampler $2 (d + 1)$ rows
+# for each pair: with 200 jets and 2000 pairs that is 205,000 against 44,000 for $d = 10$, and sampling pays.
 #
 # The dotted line is another error, which no sampler states: another random choice of background jets. It depends on
 # the luck of the draw, above all on how many quarks are among them, from a few percent to more than 20 with three
@@ -537,9 +539,12 @@ lt.verdict("conditional share of an unseen observable over the largest", unseen[
 # %% [markdown]
 # *What you see.* Left, the three networks tell three stories. For one of them the entropy does not matter at all, for
 # another the dispersion does not, for the third both do, by amounts of its own. All three say nearly the same about
-# every jet. The marginal share asks the network about jets with the entropy of one and the dispersion of another,
-# which do not exist, and there networks are free to say anything. The differences of the shares are several times as
-# large as those of the answers, and grow with longer training.
+# every jet. A marginal share goes to the input that is *wired*: what one network reads from the entropy, another reads
+# from the dispersion and the correlator. Besides, it asks about jets with the entropy of one and the multiplicity of
+# another, which do not exist, and there networks are free to say anything. The first lines of the list say how much
+# freedom that is: in real jets the other four fix the entropy up to a tenth of its width, the dispersion up to a
+# seventh; marginal shares move each by its whole width. The differences of the shares are several times as large as
+# those of the answers, and grow with longer training.
 #
 # Right, the conditional shares agree between the networks, as the answers for real jets do. The price: the entropy
 # gets a large share in a network that *has never seen it*. Neither bar chart is wrong. They answer different
@@ -563,10 +568,10 @@ for i, name in enumerate(NAMES):
     print(f"    {name:4s} spread {true.std():.2f}, Gaussian off by {(true - gauss).square().mean().sqrt():.2f}")
 
 # %% [markdown]
-# It is not exact: off by a tenth of the spread for most, up to a fifth for the width, and less than what the marginal
-# shares of the pair differ by. (With merely standardised observables, which are skewed, we found more than half of the
-# spread for the width.) This tests the coalitions of one observable, not those of two or more. Where this is not good
-# enough, one trains a network for each coalition.
+# It is not exact: off by 5% to 11% of the spread in this run, most for the correlator and the width, and less than what
+# the marginal shares of the pair differ by. (With merely standardised observables, which are skewed, we found more than
+# half of the spread for the width.) This tests the coalitions of one observable, not those of two or more. Where this
+# is not good enough, one trains a network for each coalition.
 #
 # ## 5. A formula in place of the network
 #
@@ -648,11 +653,13 @@ if fronts:
     lt.show(fig, "AUC lost by formulas against their complexity; logit of the best formula against the network's")
 
 # %% [markdown]
-# *What you see.* Left, each marker is a formula, a kind of marker for each search. The line joins those that are best
-# on jets which no search has seen, with the error of the *paired* difference. In the printed list: the first,
-# $a - b\,n$, counts. Then come *products and ratios* of the multiplicity and what measures the width, such as
-# $n / (w + c)$: the wider the jet, the less one more constituent speaks for a gluon. A sum of the two cannot say that.
-# Right, jet by jet: the best formula follows the network over most of its range.
+# *What you see.* Left, each marker is a formula, a kind of marker for each search. The line joins those that are
+# nearest to the logit on jets which no search has seen, with the error of the *paired* difference; by its AUC one or
+# the other beside the line may be better. In the printed list: the first, $a - b\,n$, counts. Then come *products and
+# ratios* of the multiplicity and what measures the width, such as $(n - a) / w$ or $n \tanh(a / w)$: the wider the jet,
+# the less one more constituent speaks for a gluon. A sum of the two cannot say that. The last line is the control: with
+# shuffled targets there is nothing to be found, and the formula is a constant, with an area of one half. Right, jet by
+# jet: the best formula follows the network over most of its range.
 #
 # The one that is nearest to the network, as LaTeX and as a picture:
 
@@ -760,12 +767,12 @@ if fronts:
                ci=(0.0014, 0.0115), laptop=(0.0014, 0.0092), gpu=None, control=control)  # fmt: skip
 
 # %% [markdown]
-# *What you see.* Five searches, five formulas. The multiplicity is in all of them, the width in all or nearly all,
-# and mostly the correlator, too. The dispersion and the entropy, the pair of section 4, come and go, as counted
-# above. Yet on real jets the formulas are nearly the same function. It is the trap of section 4 once more: where
-# observables say the same, many formulas do. What a reader may take home is what comes back, and not the constants of
-# one of them. The conditional shares of the five formulas agree better than the marginal ones, for the same reason as
-# before.
+# *What you see.* Five searches, five formulas. The multiplicity is in all of them, the width in all or nearly all, and
+# mostly the correlator, too. Of the pair of section 4, the entropy is in some and the dispersion in few or none, as
+# counted above: what one could say, the others say. Yet on real jets the formulas are nearly the same function. It is
+# the trap of section 4 once more: where observables say the same, many formulas do. What a reader may take home is what
+# comes back, and not the constants of one of them. The conditional shares of the five formulas agree better than the
+# marginal ones, for the same reason as before.
 #
 # ## 7. What you have seen
 #

@@ -113,7 +113,7 @@ principal_axes = Explorer(
     {
         "correlation": Slider(-0.9, 0.9, 0.1, 0.8, "correlation in a class"),
         "scale": Choice([0.1, 0.3, 1.0, 3.0, 10.0], 1.0, "scale of the second feature"),
-        "angle": Slider(0, 180, 15, 120, "direction of the class difference"),
+        "angle": Slider(0, 180, 15, 120, "direction of the class difference [degrees]"),
         "distance": Slider(0.5, 3.0, 0.25, 1.0, "size of the class difference"),
         "standardised": Choice(["no", "yes"], "no", "standardised"),
     },
@@ -216,8 +216,8 @@ def _draw_formulas(axes, result):
                    linestyle="none", markerfacecolor="none", markeredgecolor="black", markeredgewidth=1.8)  # fmt: skip
     front.axvline(result.longest, color="0.4", linestyle=":", linewidth=1.4)
     front.set(xlabel="complexity [1]", ylabel="error / spread of the target [1]", yscale="log", xlim=(0, 33))
-    front.set(ylim=(SMALLEST / 1.4, 40))
-    front.legend(loc="upper right", fontsize=11, ncols=2, columnspacing=0.8, handlelength=1.8)
+    front.set(ylim=(SMALLEST / 1.4, 80))
+    front.legend(loc="upper right", fontsize=11, handlelength=1.8)
     for (truth, formula), colour, name in zip(result.curves, COLOURS[2:4], ("$y = x$", "$y = -x$"), strict=True):
         curve.plot(result.t, truth, color=colour, linestyle="-", linewidth=4, alpha=0.45, label=f"target, {name}")
         curve.plot(result.t, formula, color=colour, linestyle="--", linewidth=2, label=f"formula, {name}")

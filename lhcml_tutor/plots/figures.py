@@ -97,7 +97,7 @@ def png(fig):
     finally:
         fig.canvas, fig.dpi = before
     mapped = fig.findobj(lambda artist: getattr(artist, "get_array", lambda: None)() is not None)
-    picture = _commonest(picture, 32) if mapped else _few_colours(picture)
+    picture = _commonest(picture, 128) if mapped else _few_colours(picture)
     picture.save(small, format="png", optimize=True)
     return small.getvalue()
 
