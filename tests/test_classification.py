@@ -1,6 +1,9 @@
 """Scores of classifiers against closed formulas, scikit-learn and toys whose probability of signal is known."""
 
+import ast
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,3 +97,15 @@ def test_a_rejection_that_few_events_decide_is_not_stated():
 def test_wrong_input_is_named(logit, label, message):
     with pytest.raises(ValueError, match=message):
         classification.reliability(logit, label)
+
+
+def test_the_benchmark_of_rejections_finds_the_trainings_in_the_tutorial():
+    root = Path(__file__).parents[1]
+    benchmark = (root / "benchmarks" / "rejection.py").read_text(encoding="utf-8")
+    code, board, _ = (root / "tutorials" / "04a_top_tagging.py").read_text(encoding="utf-8").partition("\nboard = {")
+    assert board
+    tree = list(ast.walk(ast.parse(code)))
+    defined = {node.id for node in tree if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    defined |= {node.name for node in tree if isinstance(node, ast.FunctionDef)}
+    wanted = set(re.findall(r'cells\["(\w+)"\]', benchmark))
+    assert len(wanted) == 7 and wanted <= defined, wanted - defined
