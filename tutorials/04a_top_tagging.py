@@ -521,9 +521,10 @@ lt.show(fig, "Scoreboard of five taggers, AUC and background rejection at half o
 # Now the differences are larger than their errors, and they depend on the working point. ParticleNet rejects a tenth
 # more than deep sets at 70%, as much at 50%, and a sixth *less* at 30%, each in all three seeds. The transformer, level
 # with the trees in area, has three fifths of their rejection at 30%. With 1.2 million jets the published factor of
-# ParticleNet over deep sets at 30% is 1.82 (arXiv:1902.08570); with 20,000 jets it is 0.83. Part of it is the handicap of
-# the networks: with 80 constituents instead of 40 (one seed) ParticleNet rejects 538, deep sets 481, trees still 893.
-# Besides, in the purest region there are fewest jets to learn from. **An area does not stand for a working point.**
+# ParticleNet over deep sets at 30% is 1.82 (arXiv:1902.08570); with 20,000 jets it is 0.83. Part of it is the handicap
+# of the networks: with 80 constituents instead of 40 (one seed) ParticleNet rejects 538, deep sets 481, trees still
+# 893. Besides, in the purest region there are fewest jets to learn from. **An area does not stand for a working
+# point.**
 #
 # ## 8. Who wins at how many jets?
 #
