@@ -518,7 +518,7 @@ lt.show(fig, "Scoreboard of five taggers, AUC and background rejection at half o
 # | ParticleNet | 3 | 69 | 168 | 431 |
 # | transformer | 2 | 79 | 216 | 586 |
 #
-# Now the differences are larger than their errors, and they depend on the working point. ParticleNet rejects a tenth
+# Now differences can be seen, and they depend on the working point. ParticleNet rejects a tenth
 # more than deep sets at 70%, as much at 50%, and a sixth *less* at 30%, each in all three seeds. The transformer, level
 # with the trees in area, has three fifths of their rejection at 30%. With 1.2 million jets the published factor of
 # ParticleNet over deep sets at 30% is 1.82 (arXiv:1902.08570); with 20,000 jets it is 0.83. Part of it is the handicap
