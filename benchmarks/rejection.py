@@ -15,9 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn.functional import pad
 
-from lhcml_tutor import kinematics, taggers
+from lhcml_tutor import taggers
 from lhcml_tutor.datasets import Events
+from lhcml_tutor.datasets.collider import from_transverse
 from lhcml_tutor.datasets.shards import make_sample
 from lhcml_tutor.metrics import auc, bootstrap, rejection
 from lhcml_tutor.physics.substructure import observables
@@ -44,10 +46,8 @@ def unseen_jets(number):
     """Return relative constituents (n, 80, 3) and observables (n, 16) of QCD jets that 04a does not know."""
     events = Events.load(make_sample("top_jets_qcd", number, seed=2, workers=os.cpu_count()))
     relative = events["constituents"].float()
-    pt, eta, phi = relative.double().unbind(-1)
-    eta, phi = eta + events["jet"][:, None, 1].double(), phi + events["jet"][:, None, 2].double()
-    momenta = kinematics.from_pt_eta_phi_mass(pt, eta, phi, torch.zeros_like(pt)).float()
-    parts = [observables(part) for part in momenta.split(10_000)]
+    axis = pad(events["jet"][:, None, 1:3].double(), (1, 0))  # (n, 1, 3): 0, eta, phi
+    parts = [observables(part) for part in from_transverse(relative + axis).split(10_000)]
     table = np.concatenate([np.stack([values.numpy() for values in part.values()], 1) for part in parts])
     return relative, table
 

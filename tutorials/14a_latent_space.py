@@ -411,7 +411,7 @@ print("nothing of the count is left:", none_left < 1e-6)
 # And the printed lines: dispersion, entropy and $C_{0.2}$, with areas of 0.80 to 0.83, have residuals that *alone* tell
 # next to nothing. Those of the width and of $S_{PID}$ do. Be careful: an area of one half does not prove that nothing
 # is there. Among jets of equal count, gluons have the larger $C_{0.2}$ if the count is below 30, quarks if it is 45 or
-# more, and in the area the two cancel. Tutorial 14b finds formulas with such products.
+# more, and in the area the two cancel (`benchmarks/showers.py`). Tutorial 14b finds formulas with such products.
 #
 # ## 7. Another shower
 #
